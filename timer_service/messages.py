@@ -1,0 +1,315 @@
+"""What a provider's payload becomes, and the words those things are described with.
+
+Providers make these, intake reads them. All are plain values: no I/O, no provider's quirks.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class ProviderName(StrEnum):
+    """Kinds of WhatsApp gateway."""
+
+    META = "meta"
+    BAILEYS = "baileys"
+    TWILIO = "twilio"
+    WAHA = "waha"
+
+
+class Direction(StrEnum):
+    """``in`` from the customer, ``out`` from the business."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class Author(StrEnum):
+    """Who wrote a message."""
+
+    CUSTOMER = "customer"
+    AGENT = "agent"
+    BOT = "bot"
+    SYSTEM = "system"
+
+
+class SessionState(StrEnum):
+    """``open`` until closed; closed is final."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class CloseReason(StrEnum):
+    """Why a session ended."""
+
+    IDLE = "idle"
+    COMPLETED = "completed"
+    RECOVERED = "recovered"
+    REPLACED = "replaced"
+
+
+class SummaryStatus(StrEnum):
+    """Where a closed session's summary stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class TouchOn(StrEnum):
+    """Which messages move a business's deadlines."""
+
+    CUSTOMER = "customer"
+    ANY = "any"
+
+
+class Role(StrEnum):
+    """What a key may do; the admin key belongs to no business."""
+
+    VIEWER = "viewer"
+    AGENT = "agent"
+    MANAGER = "manager"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class ContactIds:
+    """The ids one WhatsApp customer is known by; at least one is set.
+
+    ``phone`` is digits without ``+`` exactly as the provider sent them (``972500000001``), ``lid``
+    the digits of a hidden id (``111111111111111``), ``bsuid`` a business-scoped user id
+    (``IL.10000000000000000001``). Source: providers' wire formats, August 2026.
+    """
+
+    phone: str | None = None
+    lid: str | None = None
+    bsuid: str | None = None
+
+    @property
+    def best(self) -> str:
+        """The id to show and to store with a session: digits, else ``lid:…``, else ``bsuid:…``."""
+        if self.phone:
+            return self.phone
+        if self.lid:
+            return f"lid:{self.lid}"
+        return f"bsuid:{self.bsuid}" if self.bsuid else ""
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the set ids as ``(kind, value)``, best first."""
+        found = (("phone", self.phone), ("lid", self.lid), ("bsuid", self.bsuid))
+        return [(kind, value) for kind, value in found if value]
+
+    @classmethod
+    def parse(cls, text: str) -> ContactIds:
+        """Read an id as people and older clients write it.
+
+        Takes ``972500000001``, ``+972 50-000-0001``, ``whatsapp:+972…``, ``972…@s.whatsapp.net``,
+        ``972…@c.us``, ``111@lid``, ``lid:111``, ``bsuid:IL.1…`` and ``IL.1…``.
+
+        Raises:
+            ValueError: none of these.
+        """
+        text = text.strip().removeprefix("whatsapp:")
+        if text.startswith("lid:") and _DIGITS.fullmatch(text[4:]):
+            return cls(lid=text[4:])
+        if text.startswith("bsuid:") and _BSUID.fullmatch(text[6:]):
+            return cls(bsuid=text[6:])
+        if _BSUID.fullmatch(text):
+            return cls(bsuid=text)
+        user, at, server = text.partition("@")
+        if at:
+            user = user.partition(":")[0].partition("_")[0]
+            if _DIGITS.fullmatch(user):
+                if server in {"s.whatsapp.net", "c.us", "hosted"}:
+                    return cls(phone=user)
+                if server in {"lid", "hosted.lid"}:
+                    return cls(lid=user)
+            raise ValueError("an id with @ must end in @s.whatsapp.net, @c.us or @lid")
+        digits = _PHONE_PUNCTUATION.sub("", text)
+        if _DIGITS.fullmatch(digits):
+            return cls(phone=digits)
+        raise ValueError("expected a phone number, an id ending in @lid, or bsuid:…")
+
+
+_BSUID = re.compile(r"[A-Z]{2}(\.ENT)?\.[A-Za-z0-9]{1,128}")
+_DIGITS = re.compile(r"[0-9]{4,20}")
+_PHONE_PUNCTUATION = re.compile(r"[\s+().-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A reference to media; the bytes stay with the provider until somebody asks for them."""
+
+    mime_type: str | None = None
+    file_name: str | None = None
+    size_bytes: int | None = None
+    provider_media_id: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is known, as stored with the message."""
+        names = ("mime_type", "file_name", "size_bytes", "provider_media_id", "url", "sha256")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
+    """What inbound and own messages share.
+
+    ``type`` is ``text``, ``image``, ``video``, ``document``, ``audio``, ``voice``, ``sticker``,
+    ``location``, ``contacts``, ``button_reply``, ``list_reply``, ``order``, ``system`` or
+    ``unsupported``. ``text`` is ``""`` when there is none. ``sent_at`` is the provider's time, None
+    where it gives none. ``payload`` is a button's or list row's id. ``extra`` keeps small
+    structured content (a location, an order) as plain JSON.
+    """
+
+    direction: ClassVar[Direction]
+
+    provider_message_id: str
+    contact: ContactIds
+    type: str = "text"
+    text: str = ""
+    sent_at: datetime | None = None
+    customer_name: str | None = None
+    media: Media | None = None
+    reply_to: str | None = None
+    payload: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundMessage(ChatMessage):
+    """A customer's message."""
+
+    direction: ClassVar[Direction] = Direction.IN
+
+    @property
+    def author(self) -> Author:
+        """Always the customer."""
+        return Author.CUSTOMER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnMessage(ChatMessage):
+    """A message of the business: typed on its phone (agent) or sent by a program (bot)."""
+
+    direction: ClassVar[Direction] = Direction.OUT
+
+    author: Author = Author.AGENT
+
+
+class Delivery(StrEnum):
+    """How far an outgoing message got; only ever moves forward, ``failed`` only before delivery."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    PLAYED = "played"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryStatus:
+    """A status of a message the business sent."""
+
+    provider_message_id: str
+    status: Delivery
+    at: datetime | None = None
+    contact: ContactIds | None = None
+    error_code: int | None = None
+    retryable: bool | None = None
+
+
+class ChangeKind(StrEnum):
+    """What can happen to a message that was already there."""
+
+    EDIT = "edit"
+    REVOKE = "revoke"
+    REACTION = "reaction"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageChange:
+    """An edit, a revocation or a reaction: it changes ``target`` and never touches the session.
+
+    ``text`` is the new text, or the reaction's emoji (``""`` removes it).
+    """
+
+    kind: ChangeKind
+    direction: Direction
+    target: str
+    text: str = ""
+    provider_message_id: str | None = None
+    at: datetime | None = None
+    contact: ContactIds | None = None
+    customer_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityLink:
+    """Two or more ids that turned out to be one customer."""
+
+    contact: ContactIds
+
+
+class ConnectionState(StrEnum):
+    """What a gateway says of a connection."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    WAITING_QR = "waiting_qr"
+    CONNECTED = "connected"
+    LOGGED_OUT = "logged_out"
+    FAILED = "failed"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionUpdate:
+    """A change of a connection's own state; ``own_number`` is its digits where told."""
+
+    state: ConnectionState
+    own_number: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """Understood and of no interest: counted by ``reason``, answered 2xx.
+
+    ``reason`` is one of ``group``, ``status_broadcast``, ``broadcast``, ``newsletter``,
+    ``history``, ``self``, ``undecryptable``, ``system``, ``unknown``, ``own_number``.
+    """
+
+    reason: str
+
+
+Event = (
+    InboundMessage
+    | OwnMessage
+    | DeliveryStatus
+    | MessageChange
+    | IdentityLink
+    | ConnectionUpdate
+    | Skipped
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedItem:
+    """One event and the account it names.
+
+    ``account`` is the connection's ``external_id`` as the payload states it (Meta's
+    ``phone_number_id``, Evolution's ``instance``), None where the payload names none.
+    """
+
+    account: str | None
+    event: Event
