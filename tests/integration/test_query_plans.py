@@ -1,0 +1,239 @@
+"""Every query of the hot path and of the sweep uses an index, however many rows there are.
+
+The real functions run; each statement they sent is then explained with its own parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from tests.support.builders import DANA, NOAM, World
+from timer_service.clock import utc_now
+from timer_service.messages import (
+    ChangeKind,
+    ContactIds,
+    Delivery,
+    DeliveryStatus,
+    Direction,
+    IdentityLink,
+    MessageChange,
+)
+from timer_service.records import (
+    callbacks,
+    messages,
+    session_sweeps,
+    session_views,
+    sessions,
+    summaries,
+)
+from timer_service.records.session_views import Filter
+
+BIG = {"sessions", "messages", "contacts", "contact_ids", "summaries", "callback_runs"}
+
+_FILL = """
+    SET LOCAL session_replication_role = replica;
+    INSERT INTO contacts (id, business_id, session_count)
+      SELECT gen_random_uuid(), :business_id, 1 FROM generate_series(1, 5000);
+    INSERT INTO contact_ids (business_id, kind, value, contact_id)
+      SELECT business_id, 'phone', '9727' || row_number() OVER (), id FROM contacts;
+    INSERT INTO sessions (id, business_id, connection_id, contact_id, customer_wa_id, number,
+      state, version, created_at, started_at, last_message_at, last_touch_at, deadline_at,
+      closed_at, close_reason, summary_status, next_check_at)
+      SELECT gen_random_uuid(), :business_id, :connection_id, k.id, 'x', n,
+        CASE WHEN n = 4 THEN 'open' ELSE 'closed' END, 1, at, at, at, at,
+        at + interval '15 min', CASE WHEN n < 4 THEN at + interval '15 min' END,
+        CASE WHEN n < 4 THEN 'idle' END, CASE WHEN n < 4 THEN 'done' END, NULL
+      FROM (SELECT id, row_number() OVER () AS nth FROM contacts) k
+        CROSS JOIN generate_series(1, 4) n,
+        LATERAL (SELECT clock_timestamp() - make_interval(days => (40 - 10 * n)::int)
+          + make_interval(secs => k.nth * CASE WHEN n = 4 THEN 1 ELSE 100 END) AS at) t;
+    INSERT INTO messages (id, business_id, connection_id, session_id, provider_message_id,
+      direction, author, type, received_at, placed_at)
+      SELECT gen_random_uuid(), business_id, connection_id, id, id || '-' || n, 'in', 'customer',
+        'text', started_at, started_at
+      FROM sessions CROSS JOIN generate_series(1, 2) n;
+    INSERT INTO summaries (session_id, business_id, attempt, summarizer, title, text, language,
+      sentiment, message_ids)
+      SELECT id, business_id, 1, 'extractive', 't', 't', 'en', 'neutral', '{}'
+      FROM sessions WHERE state = 'closed';
+    INSERT INTO callback_runs (session_id, callback_id, done_at)
+      SELECT s.id, c.id, clock_timestamp() FROM sessions s CROSS JOIN close_callbacks c
+      WHERE s.state = 'closed';
+    ANALYZE
+"""
+
+
+@pytest.fixture(scope="module")
+def full(postgres_server: Any, redis_server: Any) -> Iterator[World]:
+    """Give a world with 20,000 sessions, a quarter of them open, and 40,000 messages."""
+    url = postgres_server.make_database()
+    redis_server.make_new()
+    with World(url, redis_server.url) as world:
+        world.run("INSERT INTO close_callbacks (id, path) VALUES (:id, 'a.b')", id=uuid4())
+        owner = {"business_id": world.business_id, "connection_id": world.connection_id}
+        with world.database.transaction() as db:
+            for statement in _FILL.split(";"):
+                db.execute(text(statement), owner)
+        yield world
+    postgres_server.drop_database(url)
+
+
+@contextmanager
+def statements_of(world: World) -> Iterator[list[tuple[str, Any]]]:
+    """Collect what is sent to Postgres, with its parameters."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(
+        _: Connection, __: Any, statement: str, parameters: Any, ___: Any, executemany: bool
+    ) -> None:
+        if statement.lstrip().upper().startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")):
+            seen.append((statement, parameters[0] if executemany else parameters))
+
+    event.listen(world.database._engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(world.database._engine, "before_cursor_execute", note)
+
+
+def scanned_whole(plan: dict[str, Any]) -> Iterator[str]:
+    """Name the tables a plan reads from end to end."""
+    if plan["Node Type"] == "Seq Scan":
+        yield plan["Relation Name"]
+    for part in plan.get("Plans", ()):
+        yield from scanned_whole(part)
+
+
+def offenders(world: World, seen: Sequence[tuple[str, Any]]) -> list[tuple[set[str], str]]:
+    found = []
+    for statement, parameters in seen:
+        with world.database.transaction() as db:
+            explained = db.connection.cursor().execute(  # type: ignore[union-attr]
+                f"EXPLAIN (FORMAT JSON) {statement}", parameters
+            )
+            plan = explained.fetchone()[0][0]["Plan"]
+            db.rollback()
+        whole = BIG & set(scanned_whole(plan))
+        if whole:
+            found.append((whole, statement))
+    return found
+
+
+def a_session(world: World) -> UUID:
+    return world.hear(contact=NOAM).session_id
+
+
+def in_transaction(work: Callable[[World, Connection], object]) -> Callable[[World], object]:
+    def run(world: World) -> object:
+        with world.database.transaction() as db:
+            return work(world, db)
+
+    return run
+
+
+def merge_two(world: World) -> None:
+    one, other = (ContactIds(phone=f"97290{uuid4().int % 10**8}") for _ in range(2))
+    lid = str(uuid4().int % 10**12)
+    world.hear(contact=one)
+    world.hear(contact=ContactIds(lid=lid))
+    world.record(IdentityLink(contact=ContactIds(phone=one.phone, lid=lid)))
+    world.hear(contact=other)
+
+
+def change_messages(world: World) -> None:
+    world.say(id=(name := str(uuid4())))
+    for kind in ChangeKind:
+        world.record(MessageChange(kind=kind, direction=Direction.OUT, target=name, text="x"))
+    for status in (Delivery.READ, Delivery.FAILED):
+        world.record(DeliveryStatus(provider_message_id=name, status=status))
+
+
+def restart_summaries(world: World) -> None:
+    session_id = world.hear(contact=NOAM).session_id
+    world.service.complete(session_id)
+    world.run("UPDATE sessions SET next_check_at = clock_timestamp() WHERE id = :id", id=session_id)
+    world.queue_redis.flushdb()
+    assert world.sweeper.restart_summaries_once() == 1
+
+
+def summarise(world: World, db: Connection) -> None:
+    session_id = world.hear(contact=NOAM).session_id
+    world.service.complete(session_id)
+    row = summaries.start(db, session_id, 1, lease=timedelta(seconds=1))
+    assert row is not None
+    messages.of_session(db, session_id, world.business_id)
+    assert summaries.finish(db, session_id, 1, summaries.SummaryStatus.SKIPPED)
+
+
+HOT_PATH: dict[str, Callable[[World], object]] = {
+    "a message": lambda world: world.hear(customer_name="Dana"),
+    "a late message": lambda world: world.hear(sent_ago_s=5000),
+    "a batch": lambda world: world.record(
+        *[world.heard(contact=ContactIds(phone=f"9728{i}")) for i in range(5)]
+    ),
+    "a merge": merge_two,
+    "what follows a message": change_messages,
+    "opening a session": lambda world: world.intake.open_session(world.connection_id, DANA),
+    "completing": lambda world: world.service.complete(world.hear(contact=NOAM).session_id),
+    "closing": lambda world: world.closer.close_claimed(
+        [world.member(a_session(world)) for _ in range(5)]
+    ),
+    "counting": in_transaction(lambda world, db: sessions.count_active(db, world.business_id)),
+    "summarising": in_transaction(summarise),
+}
+SWEEP: dict[str, Callable[[World], object]] = {
+    "overdue": in_transaction(
+        lambda _, db: session_sweeps.overdue(db, by=timedelta(seconds=1), limit=500)
+    ),
+    "opened": in_transaction(
+        lambda _, db: session_sweeps.opened_since(db, utc_now() - timedelta(minutes=1), limit=500)
+    ),
+    "closed": in_transaction(
+        lambda _, db: session_sweeps.closed_since(db, utc_now() - timedelta(minutes=1), limit=500)
+    ),
+    "rebuild": in_transaction(
+        lambda _, db: session_sweeps.open_by_deadline(db, after=(utc_now(), uuid4()), limit=1000)
+    ),
+    "summaries": restart_summaries,
+    "callbacks": in_transaction(lambda _, db: callbacks.unfinished(db, limit=500)),
+    "audit": lambda world: world.auditor.audit_once(),
+}
+READING: dict[str, Callable[[World], object]] = {
+    "one session": lambda world: world.session(a_session(world)),
+    "sessions": lambda world: world.service.sessions(world.business_id),
+    "sessions after": lambda world: world.service.sessions(
+        world.business_id, Filter(before=(utc_now() - timedelta(days=20), uuid4()))
+    ),
+    "sessions of a customer": lambda world: world.service.sessions(
+        world.business_id, Filter(customer=DANA)
+    ),
+    "active chats": in_transaction(
+        lambda world, db: session_views.list_active(db, world.business_id, limit=50)
+    ),
+    "a number's session": lambda world: world.service.active_session_of(
+        world.business_id, str(DANA.phone)
+    ),
+    "contacts": lambda world: world.service.contacts(world.business_id),
+    "messages": lambda world: world.service.messages(world.business_id, a_session(world), limit=50),
+}
+
+
+@pytest.mark.parametrize("name", [*HOT_PATH, *SWEEP, *READING])
+def test_no_big_table_is_read_from_end_to_end(full: World, name: str) -> None:
+    with statements_of(full) as seen:
+        (HOT_PATH | SWEEP | READING)[name](full)
+    assert seen
+    assert offenders(full, seen) == [], "read from end to end"
+
+
+def test_a_query_without_an_index_is_noticed(full: World) -> None:
+    with statements_of(full) as seen, full.database.transaction() as db:
+        db.execute(text("SELECT id FROM sessions WHERE customer_wa_id = :x"), {"x": "y"})
+    assert [tables for tables, _ in offenders(full, seen)] == [{"sessions"}]

@@ -1,0 +1,258 @@
+"""Contacts and the ids they are known by: find, create, lock, merge.
+
+Intake calls this inside its transaction. Locks are always taken in one order (new ids' advisory
+locks by key, then contact rows by id), so opposite batches cannot deadlock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, text
+
+from timer_service.ids import BusinessId, ContactId, new_id
+from timer_service.messages import ContactIds
+
+_FIND = text("""
+    SELECT kind, value, contact_id FROM contact_ids
+    WHERE business_id = :business_id
+      AND (kind, value) IN (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:values AS text[])))
+""")
+_LOCK_IDS = text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
+_INSERT_CONTACTS = text("""
+    INSERT INTO contacts (id, business_id)
+    SELECT unnest(CAST(:ids AS uuid[])), :business_id
+""")
+_INSERT_IDS = text("""
+    INSERT INTO contact_ids (business_id, kind, value, contact_id)
+    SELECT :business_id, kind, value, contact_id
+    FROM unnest(CAST(:kinds AS text[]), CAST(:values AS text[]), CAST(:contact_ids AS uuid[]))
+      AS new (kind, value, contact_id)
+""")
+_LOCK = text("""
+    SELECT id, name, session_count, merged_into FROM contacts
+    WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE
+""")
+_UPDATE = text("""
+    UPDATE contacts SET name = new.name, session_count = new.session_count
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[]), CAST(:counts AS int[]))
+      AS new (id, name, session_count)
+    WHERE contacts.id = new.id
+""")
+
+IdPair = tuple[str, str]
+
+
+@dataclass(slots=True)
+class LockedContact:
+    """A contact whose row this transaction holds."""
+
+    id: ContactId
+    name: str | None
+    session_count: int
+    held: tuple[str | None, int]
+    """Name and count as the row holds them."""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the row must be written back."""
+        return (self.name, self.session_count) != self.held
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Two contacts that turned out to be one customer; ``keeper`` is the older."""
+
+    keeper: ContactId
+    merged: ContactId
+
+
+def find_ids(
+    db: Connection, business_id: BusinessId, pairs: Iterable[IdPair]
+) -> dict[IdPair, UUID]:
+    """Return the contact of each id that is known."""
+    wanted = sorted(set(pairs))
+    rows = db.execute(
+        _FIND,
+        {
+            "business_id": business_id,
+            "kinds": [kind for kind, _ in wanted],
+            "values": [value for _, value in wanted],
+        },
+    )
+    return {(row.kind, row.value): row.contact_id for row in rows}
+
+
+def find_or_create(
+    db: Connection, business_id: BusinessId, people: Sequence[ContactIds]
+) -> tuple[dict[ContactIds, ContactId], list[Merge]]:
+    """Return the contact of each person, made where unknown, and the merges their ids call for.
+
+    An id that arrives together with a known one is added to that contact. Two ids known as two
+    contacts are a merge: the caller locks both and calls ``merge``.
+    """
+    pairs = {pair for person in people for pair in person.pairs()}
+    known = find_ids(db, business_id, pairs)
+    missing = pairs - known.keys()
+    if missing:
+        keys = sorted({_lock_key(business_id, pair) for pair in missing})
+        db.execute(_LOCK_IDS, {"keys": keys})
+        known |= find_ids(db, business_id, missing)
+    created: list[UUID] = []
+    added: dict[IdPair, UUID] = {}
+    found: dict[ContactIds, ContactId] = {}
+    for person in people:
+        owners = sorted({known[pair] for pair in person.pairs() if pair in known})
+        if owners:
+            owner = owners[0]
+        else:
+            owner = new_id()
+            created.append(owner)
+        for pair in person.pairs():
+            if pair not in known:
+                known[pair] = added[pair] = owner
+        found[person] = ContactId(owner)
+    if created:
+        db.execute(_INSERT_CONTACTS, {"ids": created, "business_id": business_id})
+    if added:
+        db.execute(
+            _INSERT_IDS,
+            {
+                "business_id": business_id,
+                "kinds": [kind for kind, _ in added],
+                "values": [value for _, value in added],
+                "contact_ids": list(added.values()),
+            },
+        )
+    merges = _merges_needed(people, known)
+    return found, merges
+
+
+def _merges_needed(people: Sequence[ContactIds], known: Mapping[IdPair, UUID]) -> list[Merge]:
+    """Merge each contact into the oldest it is linked with, directly or by way of others."""
+    older: dict[UUID, UUID] = {}
+
+    def oldest_of(contact: UUID) -> UUID:
+        while contact in older:
+            contact = older[contact]
+        return contact
+
+    for person in people:
+        linked = sorted({oldest_of(known[pair]) for pair in person.pairs()})
+        older |= dict.fromkeys(linked[1:], linked[0])
+    return [Merge(keeper=ContactId(oldest_of(one)), merged=ContactId(one)) for one in older]
+
+
+def _lock_key(business_id: BusinessId, pair: IdPair) -> int:
+    name = f"{business_id}:{pair[0]}:{pair[1]}".encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big", signed=True)
+
+
+def lock(db: Connection, ids: Iterable[ContactId]) -> dict[ContactId, LockedContact] | None:
+    """Lock contacts by id order; None if one was merged away meanwhile.
+
+    Then the transaction must be given up and begun anew: it holds locks out of order, and ids it
+    added may hang on a contact that is no more.
+    """
+    rows = db.execute(_LOCK, {"ids": sorted(set(ids))}).all()
+    if any(row.merged_into is not None for row in rows):
+        return None
+    return {
+        row.id: LockedContact(
+            row.id, row.name, row.session_count, held=(row.name, row.session_count)
+        )
+        for row in rows
+    }
+
+
+def best_id(db: Connection, contact_id: ContactId) -> str | None:
+    """Return the best id a contact is known by: a phone's digits, else ``lid:…``, ``bsuid:…``."""
+    row = db.execute(
+        text("""
+            SELECT kind, value FROM contact_ids WHERE contact_id = :id
+            ORDER BY array_position(ARRAY['phone', 'lid', 'bsuid'], kind), created_at DESC
+            LIMIT 1"""),
+        {"id": contact_id},
+    ).one_or_none()
+    if row is None:
+        return None
+    return ContactIds(**{row.kind: row.value}).best
+
+
+def save(db: Connection, contacts: Sequence[LockedContact]) -> None:
+    """Write back the names and session counts of locked contacts."""
+    db.execute(
+        _UPDATE,
+        {
+            "ids": [contact.id for contact in contacts],
+            "names": [contact.name for contact in contacts],
+            "counts": [contact.session_count for contact in contacts],
+        },
+    )
+
+
+def merge(db: Connection, merge: Merge) -> None:
+    """Move everything of ``merged`` to ``keeper``. Both rows are locked, at most one session open.
+
+    Session numbers are counted anew over both contacts' sessions, in order of creation.
+    """
+    ids = {"keeper": merge.keeper, "merged": merge.merged}
+    for statement in (
+        "UPDATE contact_ids SET contact_id = :keeper WHERE contact_id = :merged",
+        "UPDATE sessions SET contact_id = :keeper WHERE contact_id = :merged",
+        """UPDATE contacts SET merged_into = :keeper WHERE id = :merged OR merged_into = :merged""",
+        """UPDATE sessions SET number = counted.number
+           FROM (SELECT id, row_number() OVER (ORDER BY created_at, id) AS number
+                 FROM sessions WHERE contact_id = :keeper) AS counted
+           WHERE sessions.id = counted.id AND sessions.number <> counted.number""",
+        """UPDATE contacts SET
+             session_count = (SELECT count(*) FROM sessions WHERE contact_id = :keeper),
+             name = coalesce(name, (SELECT name FROM contacts WHERE id = :merged))
+           WHERE id = :keeper""",
+    ):
+        db.execute(text(statement), ids)
+
+
+_SELECT = """
+    SELECT k.id, k.business_id, k.name, k.session_count, k.created_at,
+      (SELECT json_agg(json_build_array(i.kind, i.value) ORDER BY i.created_at, i.value)
+       FROM contact_ids i WHERE i.contact_id = k.id) AS ids
+    FROM contacts k
+"""
+
+
+def get(db: Connection, business_id: BusinessId, contact_id: UUID) -> RowMapping | None:
+    """Return one contact with its ids, following a merge."""
+    return (
+        db.execute(
+            text(f"""{_SELECT}
+            WHERE k.business_id = :business_id AND k.id = (
+              SELECT coalesce(merged_into, id) FROM contacts
+              WHERE id = :id AND business_id = :business_id)"""),
+            {"business_id": business_id, "id": contact_id},
+        )
+        .mappings()
+        .one_or_none()
+    )
+
+
+def list_page(
+    db: Connection, business_id: BusinessId, *, before: UUID | None, limit: int
+) -> Sequence[RowMapping]:
+    """Return contacts, newest first, older than ``before``."""
+    condition = "AND k.id < :before" if before else ""
+    parameters: dict[str, Any] = {"business_id": business_id, "before": before, "limit": limit}
+    return (
+        db.execute(
+            text(f"""{_SELECT}
+            WHERE k.business_id = :business_id AND k.merged_into IS NULL {condition}
+            ORDER BY k.id DESC LIMIT :limit"""),
+            parameters,
+        )
+        .mappings()
+        .all()
+    )

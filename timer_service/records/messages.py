@@ -1,0 +1,137 @@
+"""Messages: what is held already, what is added, what changes later, and reading them in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, insert, text
+
+from timer_service.ids import BusinessId, ConnectionId, SessionId
+from timer_service.messages import ChangeKind, Delivery, DeliveryStatus, MessageChange
+from timer_service.tables import messages
+
+_HELD = text("""
+    SELECT provider_message_id, session_id FROM messages
+    WHERE connection_id = :connection_id
+      AND provider_message_id = ANY(CAST(:provider_message_ids AS text[]))
+""")
+_COLUMNS = """
+    id, session_id, provider_message_id, direction, author, type, text, media, reply_to, payload,
+    extra, sent_at, received_at, placed_at, status, edited_at, revoked_at, reactions
+"""
+_RANK = "array_position(ARRAY['pending', 'sent', 'delivered', 'read', 'played'], {})"
+
+
+def held(
+    db: Connection, connection_id: ConnectionId, provider_message_ids: Iterable[str]
+) -> dict[str, SessionId]:
+    """Return which of these messages are stored already, and their sessions."""
+    rows = db.execute(
+        _HELD,
+        {
+            "connection_id": connection_id,
+            "provider_message_ids": list(provider_message_ids),
+        },
+    )
+    return {row.provider_message_id: row.session_id for row in rows}
+
+
+def add(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert messages.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: one arrived twice at the same instant; try the whole
+            transaction again, then it is held.
+    """
+    if rows:
+        db.execute(insert(messages), rows)
+
+
+def set_status(db: Connection, connection_id: ConnectionId, status: DeliveryStatus) -> bool:
+    """Move an outgoing message's status forward; False if it is unknown or further on already."""
+    failed = status.status is Delivery.FAILED
+    condition = (
+        "coalesce(status, 'pending') IN ('pending', 'sent')"
+        if failed
+        else f"coalesce({_RANK.format('status')}, 0) < {_RANK.format(':status')} "
+        "AND coalesce(status, '') <> 'failed'"
+    )
+    result = db.execute(
+        text(f"""
+            UPDATE messages SET status = :status, error_code = coalesce(:error_code, error_code)
+            WHERE connection_id = :connection_id AND provider_message_id = :provider_message_id
+              AND direction = 'out' AND {condition}"""),
+        {
+            "status": status.status.value,
+            "error_code": status.error_code,
+            "connection_id": connection_id,
+            "provider_message_id": status.provider_message_id,
+        },
+    )
+    return result.rowcount == 1
+
+
+def apply_change(db: Connection, connection_id: ConnectionId, change: MessageChange) -> bool:
+    """Edit, revoke or react to an earlier message; False if it is unknown. Twice is harmless."""
+    parameters = {
+        "connection_id": connection_id,
+        "target": change.target,
+        "direction": change.direction.value,
+        "text": change.text,
+    }
+    # An edit or a revocation must come from the side that wrote the message; a reaction need not.
+    assignment, condition = {
+        ChangeKind.EDIT: (
+            "text = :text, edited_at = clock_timestamp()",
+            "AND direction = :direction AND revoked_at IS NULL AND text <> :text",
+        ),
+        ChangeKind.REVOKE: (
+            "text = '', media = NULL, extra = NULL, revoked_at = clock_timestamp()",
+            "AND direction = :direction AND revoked_at IS NULL",
+        ),
+        ChangeKind.REACTION: (
+            """reactions = jsonb_strip_nulls(coalesce(reactions, '{}') ||
+               jsonb_build_object(CAST(:direction AS text), nullif(CAST(:text AS text), '')))""",
+            "",
+        ),
+    }[change.kind]
+    result = db.execute(
+        text(f"""
+            UPDATE messages SET {assignment}
+            WHERE connection_id = :connection_id AND provider_message_id = :target {condition}"""),
+        parameters,
+    )
+    return result.rowcount == 1
+
+
+def of_session(
+    db: Connection,
+    session_id: SessionId,
+    business_id: BusinessId,
+    *,
+    after: tuple[Any, Any, UUID] | None = None,
+    limit: int | None = None,
+) -> Sequence[RowMapping]:
+    """Return a session's messages in order, after the position ``(placed_at, received_at, id)``."""
+    condition = ""
+    parameters: dict[str, Any] = {
+        "session_id": session_id,
+        "business_id": business_id,
+        "limit": limit,
+    }
+    if after is not None:
+        condition = "AND (placed_at, received_at, id) > (:placed_at, :received_at, :id)"
+        parameters |= dict(zip(("placed_at", "received_at", "id"), after, strict=True))
+    return (
+        db.execute(
+            text(f"""
+                SELECT {_COLUMNS} FROM messages
+                WHERE session_id = :session_id AND business_id = :business_id {condition}
+                ORDER BY placed_at, received_at, id LIMIT :limit"""),
+            parameters,
+        )
+        .mappings()
+        .all()
+    )

@@ -1,0 +1,86 @@
+"""Sessions as the sweep, the rebuild and the audit look for them: in pages, each by an index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from timer_service.keys import Member
+from timer_service.records.sessions import REMAINING_MS, Armable
+
+SETTLED_AFTER = timedelta(seconds=1)
+"""Whoever committed less than that ago is about to tell Redis by itself."""
+
+
+def overdue(db: Connection, *, by: timedelta, limit: int) -> list[Member]:
+    """Return open sessions whose deadline passed ``by`` ago or earlier, longest overdue first."""
+    rows = db.execute(
+        text("""
+            SELECT business_id, id FROM sessions
+            WHERE state = 'open' AND deadline_at <= clock_timestamp() - CAST(:by AS interval)
+            ORDER BY deadline_at LIMIT :limit"""),
+        {"by": by, "limit": limit},
+    )
+    return [Member(row.business_id, row.id) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPage:
+    """Open sessions in deadline order and where the next page begins."""
+
+    sessions: list[Armable]
+    after: tuple[datetime, UUID] | None
+
+
+def open_by_deadline(
+    db: Connection, *, after: tuple[datetime, UUID] | None, limit: int
+) -> OpenPage:
+    """Return a page of all open sessions, nearest deadline first."""
+    condition = "AND (deadline_at, id) > (:deadline_at, :id)" if after else ""
+    deadline_at, last_id = after or (None, None)
+    rows = db.execute(
+        text(f"""
+            SELECT id, business_id, version, deadline_at, {REMAINING_MS} AS remaining_ms
+            FROM sessions WHERE state = 'open' {condition}
+            ORDER BY deadline_at, id LIMIT :limit"""),
+        {"deadline_at": deadline_at, "id": last_id, "limit": limit},
+    ).all()
+    return OpenPage(
+        [Armable(row.business_id, row.id, row.version, row.remaining_ms) for row in rows],
+        (rows[-1].deadline_at, rows[-1].id) if len(rows) == limit else None,
+    )
+
+
+def opened_since(
+    db: Connection, since: datetime, *, limit: int
+) -> tuple[list[Armable], datetime | None]:
+    """Return open sessions created after ``since``, oldest first, and the last one's instant."""
+    rows = db.execute(
+        text(f"""
+            SELECT id, business_id, version, created_at, {REMAINING_MS} AS remaining_ms
+            FROM sessions
+            WHERE state = 'open' AND created_at > :since
+              AND created_at <= clock_timestamp() - CAST(:settled_after AS interval)
+            ORDER BY created_at LIMIT :limit"""),
+        {"since": since, "limit": limit, "settled_after": SETTLED_AFTER},
+    ).all()
+    found = [Armable(row.business_id, row.id, row.version, row.remaining_ms) for row in rows]
+    return found, rows[-1].created_at if rows else None
+
+
+def closed_since(
+    db: Connection, since: datetime, *, limit: int, settled_after: timedelta = SETTLED_AFTER
+) -> tuple[list[Member], datetime | None]:
+    """Return sessions closed after ``since``, oldest first, and the last one's instant."""
+    rows = db.execute(
+        text("""
+            SELECT id, business_id, closed_at FROM sessions
+            WHERE state = 'closed' AND closed_at > :since
+              AND closed_at <= clock_timestamp() - CAST(:settled_after AS interval)
+            ORDER BY closed_at LIMIT :limit"""),
+        {"since": since, "limit": limit, "settled_after": settled_after},
+    ).all()
+    return [Member(row.business_id, row.id) for row in rows], rows[-1].closed_at if rows else None

@@ -1,0 +1,177 @@
+"""Sessions as people and programs read them: one row per session with its provider and summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, text
+
+from timer_service.ids import BusinessId, SessionId
+from timer_service.messages import ContactIds
+
+_SELECT = """
+    SELECT s.*, c.provider, k.name AS customer_name,
+      m.text AS summary_text, m.title, m.customer, m.asked_for, m.provided, m.next_steps,
+      m.follow_up, m.language, m.sentiment, m.summarizer, m.model, m.message_ids,
+      m.dropped_messages, m.tokens, m.created_at AS summarised_at
+    FROM sessions s
+    JOIN connections c ON c.id = s.connection_id
+    JOIN contacts k ON k.id = s.contact_id
+    LEFT JOIN summaries m ON m.session_id = s.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which sessions to list; None means any. ``before`` is the position of the last one seen."""
+
+    state: str | None = None
+    provider: str | None = None
+    contact_id: UUID | None = None
+    customer: ContactIds | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: tuple[datetime, UUID] | None = None
+    limit: int = 50
+
+
+def get(db: Connection, business_id: BusinessId, session_id: UUID) -> RowMapping | None:
+    """Return one session."""
+    return (
+        db.execute(
+            text(f"{_SELECT} WHERE s.id = :id AND s.business_id = :business_id"),
+            {"id": session_id, "business_id": business_id},
+        )
+        .mappings()
+        .one_or_none()
+    )
+
+
+def owner_of(db: Connection, session_id: UUID) -> BusinessId | None:
+    """Return whose session this is; for the admin, who need not name the business."""
+    return db.execute(
+        text("SELECT business_id FROM sessions WHERE id = :id"), {"id": session_id}
+    ).scalar_one_or_none()
+
+
+def get_many(
+    db: Connection, business_id: BusinessId, session_ids: Sequence[SessionId]
+) -> dict[SessionId, RowMapping]:
+    """Return these sessions by id."""
+    rows = db.execute(
+        text(f"""{_SELECT}
+            WHERE s.id = ANY(CAST(:ids AS uuid[])) AND s.business_id = :business_id"""),
+        {"ids": list(session_ids), "business_id": business_id},
+    ).mappings()
+    return {row["id"]: row for row in rows}
+
+
+def list_page(db: Connection, business_id: BusinessId, which: Filter) -> Sequence[RowMapping]:
+    """Return sessions, the newest begun first."""
+    conditions = ["s.business_id = :business_id"]
+    parameters: dict[str, Any] = {"business_id": business_id, "limit": which.limit}
+    for name, condition in (
+        ("state", "s.state = :state"),
+        ("provider", "c.provider = :provider"),
+        ("contact_id", "s.contact_id = :contact_id"),
+        ("since", "s.started_at >= :since"),
+        ("until", "s.started_at < :until"),
+    ):
+        value = getattr(which, name)
+        if value is not None:
+            conditions.append(condition)
+            parameters[name] = value
+    if which.customer is not None:
+        conditions.append(
+            "s.contact_id = (SELECT contact_id FROM contact_ids WHERE "
+            "business_id = :business_id AND kind = :kind AND value = :value)"
+        )
+        parameters["kind"], parameters["value"] = which.customer.pairs()[0]
+    if which.before is not None:
+        conditions.append("(s.started_at, s.id) < (:before_at, :before_id)")
+        parameters["before_at"], parameters["before_id"] = which.before
+    return (
+        db.execute(
+            text(f"""{_SELECT} WHERE {" AND ".join(conditions)}
+                ORDER BY s.started_at DESC, s.id DESC LIMIT :limit"""),
+            parameters,
+        )
+        .mappings()
+        .all()
+    )
+
+
+def list_active(db: Connection, business_id: BusinessId, *, limit: int) -> Sequence[RowMapping]:
+    """Return open sessions that are not due, latest deadline first, without Redis."""
+    return (
+        db.execute(
+            text(f"""{_SELECT}
+                WHERE s.business_id = :business_id AND s.state = 'open'
+                  AND s.deadline_at > clock_timestamp()
+                ORDER BY s.deadline_at DESC LIMIT :limit"""),
+            {"business_id": business_id, "limit": limit},
+        )
+        .mappings()
+        .all()
+    )
+
+
+def active_of_number(
+    db: Connection, business_id: BusinessId, customer: ContactIds
+) -> RowMapping | None:
+    """Return a contact's most recently active open session that is not due."""
+    kind, value = customer.pairs()[0]
+    return (
+        db.execute(
+            text(f"""{_SELECT}
+                WHERE s.business_id = :business_id AND s.state = 'open'
+                  AND s.deadline_at > clock_timestamp()
+                  AND s.contact_id = (SELECT contact_id FROM contact_ids
+                    WHERE business_id = :business_id AND kind = :kind AND value = :value)
+                ORDER BY s.last_message_at DESC NULLS LAST LIMIT 1"""),
+            {"business_id": business_id, "kind": kind, "value": value},
+        )
+        .mappings()
+        .one_or_none()
+    )
+
+
+def merge_json(
+    db: Connection, business_id: BusinessId, session_id: UUID, values: dict[str, str]
+) -> bool:
+    """Merge JSON objects into ``context`` and ``order_details``; False if there is no session."""
+    assignments = ", ".join(f"{name} = {name} || CAST(:{name} AS jsonb)" for name in values)
+    result = db.execute(
+        text(f"""
+            UPDATE sessions SET {assignments}
+            WHERE id = :id AND business_id = :business_id"""),
+        {**values, "id": session_id, "business_id": business_id},
+    )
+    return result.rowcount == 1
+
+
+def last_message_times(db: Connection, business_id: BusinessId) -> dict[UUID, datetime]:
+    """Return when each connection of a business last heard or said anything.
+
+    Read from its open sessions and the fifty begun last, so it costs the same however long the
+    history is.
+    """
+    rows = db.execute(
+        text("""
+            SELECT c.id, (
+              SELECT max(last_message_at) FROM (
+                (SELECT last_message_at FROM sessions
+                 WHERE connection_id = c.id AND state = 'open')
+                UNION ALL
+                (SELECT last_message_at FROM sessions
+                 WHERE connection_id = c.id ORDER BY started_at DESC LIMIT 50)
+              ) recent
+            ) AS last_message_at
+            FROM connections c WHERE c.business_id = :business_id AND c.deleted_at IS NULL"""),
+        {"business_id": business_id},
+    )
+    return {row.id: row.last_message_at for row in rows if row.last_message_at is not None}

@@ -1,0 +1,314 @@
+"""The tables as SQLAlchemy sees them; `records` queries them, `migrations/` makes them.
+
+Instants are ``timestamptz`` by Postgres's own clock; ids are UUIDv7; enum-like columns are text
+with a check, so a new word is an ordinary migration.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from timer_service.messages import (
+    Author,
+    CloseReason,
+    ConnectionState,
+    Delivery,
+    Direction,
+    ProviderName,
+    SessionState,
+    SummaryStatus,
+    TouchOn,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_NOW = text("clock_timestamp()")
+
+
+def _instant(name: str, *, nullable: bool = False, default_now: bool = False) -> Column[object]:
+    default = _NOW if default_now else None
+    return Column(name, DateTime(timezone=True), nullable=nullable, server_default=default)
+
+
+def _one_of(column: str, words: type) -> CheckConstraint:
+    allowed = ", ".join(f"'{word.value}'" for word in words)  # type: ignore[attr-defined]
+    return CheckConstraint(f"{column} IN ({allowed})", name=f"{column}_known")
+
+
+def _business_id() -> Column[object]:
+    return Column(
+        "business_id", Uuid, ForeignKey("businesses.id", ondelete="CASCADE"), nullable=False
+    )
+
+
+install = Table(
+    "install",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("shards", Integer, nullable=False),
+    Column("admin_key_digest", LargeBinary),
+    CheckConstraint("id = 1", name="single_row"),
+)
+
+businesses = Table(
+    "businesses",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("idle_gap_s", Integer, nullable=False),
+    Column("touch_on", Text, nullable=False, server_default=TouchOn.CUSTOMER.value),
+    Column("country", Text),
+    Column("locale", Text, nullable=False, server_default="en"),
+    Column("timezone", Text, nullable=False, server_default="UTC"),
+    _instant("created_at", default_now=True),
+    CheckConstraint("idle_gap_s BETWEEN 1 AND 2592000", name="idle_gap_s_in_range"),
+    _one_of("touch_on", TouchOn),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _business_id(),
+    Column("role", Text, nullable=False),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    _instant("created_at", default_now=True),
+    _instant("last_used_at", nullable=True),
+    _instant("revoked_at", nullable=True),
+    CheckConstraint("role IN ('viewer', 'agent', 'manager')", name="role_known"),
+    Index(None, "business_id"),
+)
+
+connections = Table(
+    "connections",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _business_id(),
+    Column("provider", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("base_url", Text, nullable=False, server_default=""),
+    Column("secrets", LargeBinary, nullable=False),
+    Column("status", Text, nullable=False, server_default=ConnectionState.NEW.value),
+    Column("own_number", Text),
+    _instant("created_at", default_now=True),
+    _instant("updated_at", default_now=True),
+    _instant("deleted_at", nullable=True),
+    _one_of("provider", ProviderName),
+    _one_of("status", ConnectionState),
+    Index(None, "business_id"),
+    # Meta and Twilio share one webhook address among all tenants, so an account is taken once.
+    Index(
+        "uq_connections_account_everywhere",
+        "provider",
+        "external_id",
+        unique=True,
+        postgresql_where=text("provider IN ('meta', 'twilio') AND deleted_at IS NULL"),
+    ),
+    Index(
+        "uq_connections_account_at_gateway",
+        "business_id",
+        "provider",
+        "base_url",
+        "external_id",
+        unique=True,
+        postgresql_where=text("provider IN ('baileys', 'waha') AND deleted_at IS NULL"),
+    ),
+)
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _business_id(),
+    Column("name", Text),
+    Column("session_count", Integer, nullable=False, server_default="0"),
+    Column("merged_into", Uuid, ForeignKey("contacts.id", ondelete="CASCADE")),
+    _instant("created_at", default_now=True),
+    Index(None, "business_id", "id", postgresql_where=text("merged_into IS NULL")),
+    Index(None, "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
+)
+
+contact_ids = Table(
+    "contact_ids",
+    metadata,
+    Column(
+        "business_id",
+        Uuid,
+        ForeignKey("businesses.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("contact_id", Uuid, ForeignKey("contacts.id", ondelete="CASCADE"), nullable=False),
+    _instant("created_at", default_now=True),
+    CheckConstraint("kind IN ('phone', 'lid', 'bsuid')", name="kind_known"),
+    Index(None, "contact_id"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _business_id(),
+    Column("connection_id", Uuid, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False),
+    Column("contact_id", Uuid, ForeignKey("contacts.id", ondelete="CASCADE"), nullable=False),
+    Column("customer_wa_id", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    _instant("created_at", default_now=True),
+    _instant("started_at"),
+    _instant("last_message_at", nullable=True),
+    _instant("last_customer_message_at", nullable=True),
+    _instant("last_touch_at"),
+    _instant("deadline_at"),
+    _instant("closed_at", nullable=True),
+    Column("close_reason", Text),
+    Column("message_count", Integer, nullable=False, server_default="0"),
+    Column("context", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("order_details", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("summary_status", Text),
+    Column("summary_reason", Text),
+    Column("summary_attempt", Integer, nullable=False, server_default="0"),
+    _instant("next_check_at", nullable=True),
+    _one_of("state", SessionState),
+    _one_of("close_reason", CloseReason),
+    _one_of("summary_status", SummaryStatus),
+    CheckConstraint(
+        "(state = 'open') = (closed_at IS NULL) AND (state = 'open') = (close_reason IS NULL)",
+        name="closed_whole",
+    ),
+    # Guarantee 2: one open session per connection (so per business) and contact, ever.
+    Index(
+        "uq_sessions_one_open",
+        "connection_id",
+        "contact_id",
+        unique=True,
+        postgresql_where=text("state = 'open'"),
+    ),
+    Index("ix_sessions_due", "deadline_at", postgresql_where=text("state = 'open'")),
+    Index(
+        "ix_sessions_active",
+        "business_id",
+        "deadline_at",
+        postgresql_where=text("state = 'open'"),
+    ),
+    Index("ix_sessions_opened", "created_at", postgresql_where=text("state = 'open'")),
+    Index("ix_sessions_closed", "closed_at", postgresql_where=text("state = 'closed'")),
+    Index("ix_sessions_of_business", "business_id", "started_at", "id"),
+    Index("ix_sessions_of_contact", "contact_id", "connection_id", "started_at"),
+    Index("ix_sessions_of_connection", "connection_id", "started_at"),
+    Index(
+        "ix_sessions_summary_unfinished",
+        "next_check_at",
+        postgresql_where=text("next_check_at IS NOT NULL"),
+    ),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _business_id(),
+    Column("connection_id", Uuid, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False),
+    Column("session_id", Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
+    Column("provider_message_id", Text, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("text", Text, nullable=False, server_default=""),
+    Column("media", JSONB(none_as_null=True)),
+    Column("reply_to", Text),
+    Column("payload", Text),
+    Column("extra", JSONB(none_as_null=True)),
+    _instant("sent_at", nullable=True),
+    _instant("received_at"),
+    _instant("placed_at"),
+    Column("status", Text),
+    Column("error_code", Integer),
+    _instant("edited_at", nullable=True),
+    _instant("revoked_at", nullable=True),
+    Column("reactions", JSONB(none_as_null=True)),
+    _one_of("direction", Direction),
+    _one_of("author", Author),
+    _one_of("status", Delivery),
+    UniqueConstraint("connection_id", "provider_message_id"),
+    Index("ix_messages_of_session", "session_id", "placed_at", "received_at", "id"),
+    Index(None, "business_id"),
+)
+
+summaries = Table(
+    "summaries",
+    metadata,
+    Column("session_id", Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    _business_id(),
+    Column("attempt", Integer, nullable=False),
+    Column("summarizer", Text, nullable=False),
+    Column("model", Text),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("customer", Text),
+    Column("asked_for", Text),
+    Column("provided", Text),
+    Column("next_steps", Text),
+    Column("follow_up", Text),
+    Column("language", Text, nullable=False),
+    Column("sentiment", Text, nullable=False),
+    Column("message_ids", ARRAY(Uuid), nullable=False),
+    Column("dropped_messages", Integer, nullable=False, server_default="0"),
+    Column("tokens", Integer),
+    _instant("created_at", default_now=True),
+    Index(None, "business_id"),
+)
+
+close_callbacks = Table(
+    "close_callbacks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("path", Text, nullable=False, unique=True),
+    _instant("created_at", default_now=True),
+)
+
+callback_runs = Table(
+    "callback_runs",
+    metadata,
+    Column("session_id", Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "callback_id", Uuid, ForeignKey("close_callbacks.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    _instant("next_check_at", nullable=True),
+    _instant("done_at", nullable=True),
+    Index(None, "callback_id"),
+    Index(
+        "ix_callback_runs_unfinished",
+        "next_check_at",
+        postgresql_where=text("next_check_at IS NOT NULL"),
+    ),
+)
