@@ -1,0 +1,306 @@
+"""The Redis edge: which sessions are live, until when, and who may close one that is not.
+
+Called by intake (arm, forget, count), the expiry listener and its pacer (claim, pace) and the sweep
+(arm, rebuild, watermarks). It knows nothing of Postgres, never decides that a session is closed,
+and holds no logic of its own: every change of state is one script in ``lua/``, each safe to repeat.
+
+Every method raises RedisUnavailable when Redis is away, too slow or refuses; what was asked may
+have been done all the same. Instants are ms since the epoch by Redis's clock and are compared with
+no other clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, NamedTuple, cast
+
+from redis import Redis
+
+from timer_service import keys, lua_scripts
+from timer_service.ids import BusinessId, SessionId, lengthen, shorten
+from timer_service.keys import Member
+from timer_service.lua_scripts import Call, run_calls
+from timer_service.redis_clients import redis_errors
+
+
+class Arm(NamedTuple):
+    """A session to be live for ``remaining_ms`` (1 or more), by this version of its row."""
+
+    business_id: BusinessId
+    session_id: SessionId
+    version: int
+    remaining_ms: int
+
+
+class ArmOutcome(IntEnum):
+    """What ``arm.lua`` answered."""
+
+    ARMED = 1
+    REPAIRED = 2
+    ANEW = 3
+    STALE = 0
+    FENCED = -1
+
+
+class ClaimResult(IntEnum):
+    """What ``claim.lua`` answered."""
+
+    WON = 1
+    ALIVE = 0
+    LOST = -1
+    RESTORED = -2
+
+
+class CountResult(IntEnum):
+    """The one code of ``count.lua``."""
+
+    UNTRUSTED = -1
+
+
+class FinishResult(IntEnum):
+    """What ``finish_rebuild.lua`` answered."""
+
+    FINISHED = 1
+    SUPERSEDED = 0
+
+
+class ClaimOutcome(NamedTuple):
+    """How a claim went; a won one says when the session was due and how late the claim was."""
+
+    result: ClaimResult
+    deadline_ms: int | None = None
+    late_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActivePage:
+    """How many sessions are active, and the newest of them with their deadlines in ms."""
+
+    count: int
+    chats: list[tuple[SessionId, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What one pass of the pacer over one shard did."""
+
+    trusted: bool
+    now_ms: int
+    wake_at_ms: int | None
+    touched: int
+    taken_over: list[Member]
+    lent_again: list[Member]
+
+
+class LiveChats:
+    """What Redis holds of all businesses, spread over ``shards`` hash tags."""
+
+    def __init__(self, client: Redis, shards: int) -> None:
+        self._client = client
+        self.shards = shards
+
+    def arm(
+        self, arms: Sequence[Arm], forget: Sequence[Member] = (), token: str | None = None
+    ) -> list[ArmOutcome]:
+        """Forget and arm sessions in one round trip; answer for each that was to be armed.
+
+        With the ``token`` of a rebuild, arms are refused (FENCED) once that rebuild is superseded.
+        """
+        calls = [self._forget_call(member) for member in forget]
+        calls += [self._arm_call(arm, token or "") for arm in arms]
+        replies = run_calls(self._client, calls)
+        return [ArmOutcome(code) for code in replies[len(forget) :]]
+
+    def forget(self, members: Sequence[Member]) -> int:
+        """Remove every trace of sessions that are closed or gone; return how many had left one."""
+        removed = run_calls(self._client, [self._forget_call(member) for member in members])
+        return sum(1 for traces in removed if traces)
+
+    def claim(self, members: Sequence[Member], lease_ms: int) -> list[ClaimOutcome]:
+        """Claim expired sessions; who wins has ``lease_ms`` to settle each by arm or forget."""
+        replies = run_calls(self._client, [self._claim_call(one, lease_ms) for one in members])
+        return [ClaimOutcome(ClaimResult(code), *rest) for code, *rest in replies]
+
+    def count(self, business_id: BusinessId) -> int | None:
+        """Count a business's active sessions; None where Redis cannot be trusted to know."""
+        page = self.list_active(business_id, 0)
+        return None if page is None else page.count
+
+    def list_active(self, business_id: BusinessId, limit: int) -> ActivePage | None:
+        """Count a business's active sessions and list those with the latest deadlines."""
+        reply = run_calls(self._client, [self._count_call(business_id, limit)])[0]
+        if reply[0] == CountResult.UNTRUSTED:
+            return None
+        pairs = zip(reply[1::2], reply[2::2], strict=True)
+        return ActivePage(reply[0], [(SessionId(lengthen(short)), due) for short, due in pairs])
+
+    def count_all(self) -> int | None:
+        """Count the active sessions of all businesses; None where a shard cannot be trusted."""
+        with redis_errors(), self._client.pipeline(transaction=False) as pipe:
+            for shard in range(self.shards):
+                pipe.zrange(keys.agenda_key(shard), 0, -1)
+            agendas = pipe.execute()
+        if not all(self.is_trusted(shard) for shard in range(self.shards)):
+            return None
+        businesses = [BusinessId(lengthen(short)) for agenda in agendas for short in agenda]
+        replies = run_calls(self._client, [self._count_call(one, 0) for one in businesses])
+        if any(reply[0] == CountResult.UNTRUSTED for reply in replies):
+            return None
+        return sum(int(reply[0]) for reply in replies)
+
+    def pace(
+        self, shards: Sequence[int], *, grace_ms: int, lease_ms: int, limit: int
+    ) -> list[Pace]:
+        """Touch what is due in each shard, claim what nobody claimed, lend ended claims again.
+
+        ``grace_ms`` is how long an expired event has to be claimed before the pacer takes over;
+        ``limit`` bounds the members looked at in one shard, and so the time Redis is held up.
+        """
+        calls = [
+            Call(
+                lua_scripts.PACE,
+                (keys.agenda_key(shard), keys.claimed_key(shard), keys.epoch_key(shard)),
+                (keys.active_prefix(shard), keys.live_prefix(shard), grace_ms, lease_ms, limit),
+            )
+            for shard in shards
+        ]
+        return [_read_pace(reply) for reply in run_calls(self._client, calls)]
+
+    def begin_rebuild(self, shard: int, token: str) -> None:
+        """Distrust a shard, empty its indexes and forget its watermarks; live keys stay.
+
+        Read from Postgres only after this: what was committed before is then seen, and what is
+        committed later arms by itself.
+        """
+        names = (keys.epoch_key, keys.agenda_key, keys.claimed_key, keys.swept_key)
+        call = Call(
+            lua_scripts.BEGIN_REBUILD,
+            tuple(name(shard) for name in names),
+            (token, keys.active_prefix(shard)),
+        )
+        run_calls(self._client, [call])
+
+    def finish_rebuild(self, shard: int, token: str) -> bool:
+        """Trust a shard again; False where another rebuild began or the server restarted."""
+        call = Call(lua_scripts.FINISH_REBUILD, (keys.epoch_key(shard),), (token,))
+        code = run_calls(self._client, [call])[0]
+        return FinishResult(code) is FinishResult.FINISHED
+
+    def epoch(self, shard: int) -> str | None:
+        """Return ``building:<token>:<run_id>``, the ``run_id`` it was rebuilt under, or None."""
+        with redis_errors():
+            return cast("str | None", self._client.get(keys.epoch_key(shard)))
+
+    def run_id(self) -> str:
+        """Return the id of the server's present run; every restart and every replica has its own.
+
+        Raises:
+            RedisUnavailable: also where the server does not say.
+        """
+        with redis_errors():
+            return str(self._client.info("server")["run_id"])
+
+    def is_trusted(self, shard: int) -> bool:
+        """Tell whether a shard was rebuilt under the server's present run."""
+        return self.epoch(shard) == self.run_id()
+
+    def walk_index(self, page: int) -> Iterator[list[Member]]:
+        """Walk through the deadline indexes of all shards, about ``page`` sessions at a time.
+
+        What is added or removed meanwhile may or may not be met.
+        """
+        for shard in range(self.shards):
+            with redis_errors():
+                businesses = self._client.zrange(keys.agenda_key(shard), 0, -1)
+            for business in businesses:
+                business_id = BusinessId(lengthen(str(business)))
+                cursor = 0
+                while True:
+                    with redis_errors():
+                        cursor, found = self._client.zscan(
+                            keys.active_key(shard, business_id), cursor, count=page
+                        )
+                    if found:
+                        yield [
+                            Member(business_id, SessionId(lengthen(str(one)))) for one, _ in found
+                        ]
+                    if cursor == 0:
+                        break
+
+    def not_held(self, members: Sequence[Member]) -> list[Member]:
+        """Return those that are neither in their index nor claimed, asked in one round trip."""
+        with redis_errors(), self._client.pipeline(transaction=False) as pipe:
+            for member in members:
+                shard = keys.shard_of(member.business_id, self.shards)
+                pipe.zscore(keys.active_key(shard, member.business_id), shorten(member.session_id))
+                pipe.zscore(keys.claimed_key(shard), keys.member_text(member))
+            scores = pipe.execute()
+        pairs = zip(members, scores[::2], scores[1::2], strict=True)
+        return [one for one, due, leased in pairs if due is None and leased is None]
+
+    def read_swept(self, shard: int) -> dict[str, datetime]:
+        """Return how far each pass of the sweep has read; empty after a rebuild began."""
+        with redis_errors():
+            stored = self._client.hgetall(keys.swept_key(shard))
+        return {str(name): datetime.fromisoformat(str(value)) for name, value in stored.items()}
+
+    def save_swept(self, shard: int, watermarks: Mapping[str, datetime]) -> None:
+        """Store how far passes of the sweep have read."""
+        if watermarks:
+            items = [text for name, at in watermarks.items() for text in (name, at.isoformat())]
+            with redis_errors():
+                self._client.hset(keys.swept_key(shard), items=items)
+
+    def _arm_call(self, arm: Arm, token: str) -> Call:
+        shard = keys.shard_of(arm.business_id, self.shards)
+        names = (*self._session_keys(shard, arm.business_id, arm.session_id), keys.epoch_key(shard))
+        business, session = shorten(arm.business_id), shorten(arm.session_id)
+        return Call(
+            lua_scripts.ARM, names, (business, session, arm.version, arm.remaining_ms, token)
+        )
+
+    def _forget_call(self, member: Member) -> Call:
+        shard = keys.shard_of(member.business_id, self.shards)
+        names = self._session_keys(shard, member.business_id, member.session_id)
+        return Call(
+            lua_scripts.FORGET, names, (shorten(member.business_id), shorten(member.session_id))
+        )
+
+    def _claim_call(self, member: Member, lease_ms: int) -> Call:
+        shard = keys.shard_of(member.business_id, self.shards)
+        names = self._session_keys(shard, member.business_id, member.session_id)
+        business, session = shorten(member.business_id), shorten(member.session_id)
+        return Call(lua_scripts.CLAIM, names, (business, session, lease_ms))
+
+    def _count_call(self, business_id: BusinessId, limit: int) -> Call:
+        shard = keys.shard_of(business_id, self.shards)
+        names = (keys.active_key(shard, business_id), keys.epoch_key(shard))
+        return Call(lua_scripts.COUNT, names, (limit,))
+
+    @staticmethod
+    def _session_keys(
+        shard: int, business_id: BusinessId, session_id: SessionId
+    ) -> tuple[str, ...]:
+        return (
+            keys.live_key(shard, business_id, session_id),
+            keys.active_key(shard, business_id),
+            keys.claimed_key(shard),
+            keys.agenda_key(shard),
+        )
+
+
+def _read_pace(reply: Sequence[Any]) -> Pace:
+    trusted, now_ms, wake_at_ms, touched, taken_over, *texts = reply
+    # A member that cannot be read is not ours; it must not hold up the others.
+    parsed = [keys.parse_member(text) for text in texts]
+    return Pace(
+        trusted=trusted == 1,
+        now_ms=now_ms,
+        wake_at_ms=wake_at_ms if wake_at_ms >= 0 else None,
+        touched=touched,
+        taken_over=[member for member in parsed[:taken_over] if member],
+        lent_again=[member for member in parsed[taken_over:] if member],
+    )

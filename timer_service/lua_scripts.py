@@ -1,0 +1,85 @@
+"""Loads the Lua scripts that ship with the package and runs calls of them in one round trip.
+
+Called by `live_chats` only. A script is one file in ``lua/``, its head states its contract.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from redis import Redis
+from redis.exceptions import NoScriptError
+
+from timer_service.redis_clients import redis_errors
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One script: its file's name without ``.lua``, its text, and the digest Redis knows it by."""
+
+    name: str
+    source: str = field(repr=False)
+    sha: str
+
+
+class Call(NamedTuple):
+    """One call of a script."""
+
+    script: Script
+    keys: Sequence[str]
+    args: Sequence[str | int]
+
+
+def load_script(name: str) -> Script:
+    """Read a script from the package."""
+    source = (files("timer_service") / "lua" / f"{name}.lua").read_text("utf-8")
+    sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+    return Script(name, source, sha)
+
+
+ARM = load_script("arm")
+CLAIM = load_script("claim")
+FORGET = load_script("forget")
+COUNT = load_script("count")
+PACE = load_script("pace")
+BEGIN_REBUILD = load_script("begin_rebuild")
+FINISH_REBUILD = load_script("finish_rebuild")
+
+_ALL = (ARM, CLAIM, FORGET, COUNT, PACE, BEGIN_REBUILD, FINISH_REBUILD)
+
+
+def run_calls(client: Redis, calls: Sequence[Call]) -> list[Any]:
+    """Run calls in the order given, in one round trip, and return their replies.
+
+    Not a transaction: each script is atomic by itself. Scripts the server does not have are loaded
+    and only their calls run again, so a call that was carried out is not carried out twice.
+
+    Raises:
+        RedisUnavailable: Redis is away, or a call failed; the others may have been carried out.
+    """
+    with redis_errors():
+        replies = _run(client, calls)
+        missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if missing:
+            with client.pipeline(transaction=False) as pipe:
+                for script in _ALL:
+                    pipe.script_load(script.source)
+                pipe.execute()
+            again = _run(client, [calls[i] for i in missing])
+            for i, reply in zip(missing, again, strict=True):
+                replies[i] = reply
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+    return replies
+
+
+def _run(client: Redis, calls: Sequence[Call]) -> list[Any]:
+    with client.pipeline(transaction=False) as pipe:
+        for script, keys, args in calls:
+            pipe.evalsha(script.sha, len(keys), *keys, *args)
+        return pipe.execute(raise_on_error=False)

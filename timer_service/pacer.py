@@ -1,0 +1,127 @@
+"""The pacer: makes Redis expire what is due on time, and finds what events missed.
+
+Run by the expiry listener in a thread of its own. It hands on what it claimed and reports a shard
+that cannot be trusted; it closes nothing and rebuilds nothing. Any number of pacers may run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Event
+
+import structlog
+
+from timer_service import metrics
+from timer_service.clock import monotonic_s
+from timer_service.errors import RedisUnavailable
+from timer_service.keys import Member
+from timer_service.live_chats import LiveChats, Pace
+from timer_service.notifications import NotificationMode
+
+log = structlog.get_logger(__name__)
+
+GRACE_MS = 250
+LEASE_MS = 10_000
+
+_LIMIT = 1000
+_SLEEP_MIN_S = 0.0005
+_SLEEP_MAX_S = 0.010
+_BACKOFF_MIN_S = 0.05
+_BACKOFF_MAX_S = 1.0
+_REPORT_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """What one pass over all shards did, and how long to wait before the next."""
+
+    touched: int
+    taken_over: int
+    lent_again: int
+    sleep_s: float
+
+
+class Pacer:
+    """Paces all shards of one Redis."""
+
+    def __init__(
+        self,
+        live_chats: LiveChats,
+        *,
+        on_claimed: Callable[[Sequence[Member]], None],
+        on_untrusted: Callable[[int], None],
+        grace_ms: int = GRACE_MS,
+        lease_ms: int = LEASE_MS,
+        limit: int = _LIMIT,
+    ) -> None:
+        self._live_chats = live_chats
+        self._on_claimed = on_claimed
+        self._on_untrusted = on_untrusted
+        self._grace_ms = grace_ms
+        self._lease_ms = lease_ms
+        self._limit = limit
+        self._shards = range(live_chats.shards)
+        self._reported_at_s: dict[int, float] = {}
+        self.mode = NotificationMode.EVENTS
+        """DIRECT claims at once what is gone, since no event will."""
+
+    def pace_once(self) -> Paced:
+        """Make one pass.
+
+        Raises:
+            RedisUnavailable: nothing is lost; the next pass finds the same.
+        """
+        grace_ms = 0 if self.mode is NotificationMode.DIRECT else self._grace_ms
+        passes = self._live_chats.pace(
+            self._shards, grace_ms=grace_ms, lease_ms=self._lease_ms, limit=self._limit
+        )
+        taken_over = [member for one in passes for member in one.taken_over]
+        lent_again = [member for one in passes for member in one.lent_again]
+        if taken_over or lent_again:
+            metrics.CLAIMS.labels("taken_over").inc(len(taken_over))
+            metrics.CLAIMS.labels("lent_again").inc(len(lent_again))
+            self._on_claimed(taken_over + lent_again)
+        for shard, one in zip(self._shards, passes, strict=True):
+            if not one.trusted:
+                self._report(shard)
+        return Paced(
+            touched=sum(one.touched for one in passes),
+            taken_over=len(taken_over),
+            lent_again=len(lent_again),
+            sleep_s=min(_sleep_s(one) for one in passes),
+        )
+
+    def run(self, stop: Event) -> None:
+        """Make passes until told to stop, each when something is due; an outage is waited out."""
+        backoff_s = _BACKOFF_MIN_S
+        while not stop.is_set():
+            try:
+                sleep_s = self.pace_once().sleep_s
+                backoff_s = _BACKOFF_MIN_S
+            except RedisUnavailable as error:
+                metrics.PACER_ERRORS.inc()
+                log.warning("pacer_without_redis", cause=str(error), retry_in_s=backoff_s)
+                sleep_s = backoff_s
+                backoff_s = min(2 * backoff_s, _BACKOFF_MAX_S)
+            except Exception:
+                # The loop is what keeps time for everybody: no single fault may end it.
+                metrics.PACER_ERRORS.inc()
+                log.exception("pacer_failed")
+                sleep_s = _BACKOFF_MAX_S
+            stop.wait(sleep_s)
+
+    def _report(self, shard: int) -> None:
+        now_s = monotonic_s()
+        if now_s - self._reported_at_s.get(shard, -_REPORT_EVERY_S) >= _REPORT_EVERY_S:
+            self._reported_at_s[shard] = now_s
+            metrics.UNTRUSTED_EPOCH.inc()
+            log.warning("shard_untrusted", shard=shard)
+            self._on_untrusted(shard)
+
+
+def _sleep_s(one: Pace) -> float:
+    """Sleep until what is due next, but never long: an earlier deadline may be armed meanwhile."""
+    if one.wake_at_ms is None:
+        return _SLEEP_MAX_S
+    return min(max((one.wake_at_ms - one.now_ms) / 1000, _SLEEP_MIN_S), _SLEEP_MAX_S)
