@@ -1,0 +1,110 @@
+"""Payloads broken the ways gateways, proxies and attackers break them, for property tests."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from tests.contract.sample_files import Sample
+
+_JUNK: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    3,
+    1.5,
+    float("nan"),
+    float("inf"),
+    2**70,
+    10**400,
+    "",
+    " ",
+    "0",
+    "true",
+    "\ud800",
+    "a\x00b",
+    "\u202eabc",
+    "x" * 300,
+    "9" * 400,
+    "y" * 70_000,
+    "status@broadcast",
+    "15550009999@s.whatsapp.net",
+    "1e999",
+    [],
+    [None],
+    [[]],
+    [{}],
+    {},
+    {"": None},
+    {"key": None},
+    {"low": 1, "high": None},
+    {"low": 2**63, "high": 2**63},
+    {"message": {"message": {}}},
+    {"editedMessage": {"message": {"protocolMessage": {"type": 14}}}},
+]
+_WAYS = ["replace", "drop", "null", "duplicate", "wrap_in_list", "wrap_in_object", "rename", "junk"]
+
+
+def examples(number: int) -> settings:
+    """Return the settings of a property test: no clock, no files, so many examples."""
+    return settings(
+        max_examples=number,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+
+
+@st.composite
+def broken_samples(draw: st.DrawFn, samples: Sequence[Sample]) -> bytes:
+    """Take a sample and break one to five of its nodes."""
+    document = copy.deepcopy(draw(st.sampled_from(samples)).document)
+    return json.dumps(draw(broken(document))).encode()
+
+
+@st.composite
+def broken(draw: st.DrawFn, document: Any) -> Any:
+    """Break one to five nodes of a document in place and return it."""
+    for _ in range(draw(st.integers(1, 5))):
+        places = list(_places(document))
+        if not places:
+            break
+        holder, name = draw(st.sampled_from(places))
+        _break(draw, holder, name)
+    return document
+
+
+def _break(draw: st.DrawFn, holder: Any, name: Any) -> None:
+    way = draw(st.sampled_from(_WAYS))
+    old = holder[name]
+    if way == "drop":
+        del holder[name]
+    elif way == "duplicate" and isinstance(old, list):
+        holder[name] = old + copy.deepcopy(old)
+    elif way == "rename" and isinstance(holder, dict):
+        holder[draw(st.sampled_from(["type", "id", "message", "key", "data"]))] = holder.pop(name)
+    else:
+        holder[name] = {
+            "null": None,
+            "wrap_in_list": [old],
+            "wrap_in_object": {"message": old},
+        }.get(way, copy.deepcopy(draw(st.sampled_from(_JUNK))))
+
+
+def _places(node: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(node, dict):
+        entries: Any = list(node.items())
+    elif isinstance(node, list):
+        entries = list(enumerate(node))
+    else:
+        return
+    for name, value in entries:
+        yield node, name
+        yield from _places(value)

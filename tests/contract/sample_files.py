@@ -1,0 +1,144 @@
+"""Real and documented payloads of every gateway, and how each must be normalised."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from timer_service.messages import (
+    Author,
+    ChatMessage,
+    ConnectionUpdate,
+    DeliveryStatus,
+    IdentityLink,
+    InboundMessage,
+    MessageChange,
+    OwnMessage,
+    ParsedItem,
+    Skipped,
+)
+
+_FOLDER = Path(__file__).parent / "samples"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One payload. ``expect`` is what must come out, in order, in the words of expected.json."""
+
+    name: str
+    body: bytes
+    expect: list[dict[str, Any]]
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+
+def samples_of(*gateways: str) -> list[Sample]:
+    """Return the samples of some gateways, in the order of expected.json."""
+    described = json.loads((_FOLDER / "expected.json").read_bytes())["samples"]
+    return [
+        Sample(one["file"], (_FOLDER / one["file"]).read_bytes(), one["expect"])
+        for one in described
+        if one["gateway"] in gateways
+    ]
+
+
+def body_of(file: str) -> Any:
+    """Return one sample's document, to be changed by a test."""
+    return json.loads((_FOLDER / file).read_bytes())
+
+
+def vectors_of(gateway: str) -> dict[str, Any]:
+    """Return a gateway's signature vectors."""
+    vectors: dict[str, dict[str, Any]] = json.loads((_FOLDER / "signatures.json").read_bytes())
+    return vectors[gateway]
+
+
+def described(item: ParsedItem) -> dict[str, Any]:
+    """Return a parsed item in the words of expected.json, with nothing left out."""
+    event = item.event
+    words: dict[str, Any] = {"tenant": item.account}
+    match event:
+        case InboundMessage() | OwnMessage():
+            from_api = event.author is Author.BOT
+            words |= {
+                "action": "status" if from_api else "ingest",
+                "direction": event.direction.value,
+                "origin": {Author.BOT: "api", Author.AGENT: "device"}.get(event.author),
+                **_message_words(event),
+            }
+        case DeliveryStatus():
+            words |= {
+                "action": "status",
+                "direction": "out",
+                "customer_id": event.contact.best if event.contact else None,
+                "provider_message_id": event.provider_message_id,
+                "timestamp": event.at and _iso(event.at),
+                "status": event.status.value,
+                "error_code": event.error_code,
+                "retryable": event.retryable,
+            }
+        case MessageChange():
+            words |= {
+                "action": "mutate",
+                "direction": event.direction.value,
+                "origin": "device" if event.direction.value == "out" else None,
+                "customer_id": event.contact.best if event.contact else None,
+                "provider_message_id": event.provider_message_id,
+                "timestamp": event.at and _iso(event.at),
+                "type": event.kind.value,
+                "text": event.text,
+                "target": event.target,
+                "sender_name": event.customer_name,
+            }
+        case IdentityLink():
+            words |= {
+                "action": "identity",
+                "direction": "in",
+                "customer_id": event.contact.best,
+                "lid": event.contact.lid,
+            }
+        case ConnectionUpdate():
+            words |= {"action": "connection", "connection": event.state.value}
+        case Skipped():
+            words |= {"action": "skip", "reason": event.reason}
+    return words
+
+
+def _message_words(event: ChatMessage) -> dict[str, Any]:
+    return {
+        "customer_id": event.contact.best,
+        "lid": event.contact.lid if event.contact.phone else None,
+        "provider_message_id": event.provider_message_id,
+        "timestamp": event.sent_at and _iso(event.sent_at),
+        "type": event.type,
+        "text": event.text,
+        "sender_name": event.customer_name,
+        "payload": event.payload,
+        "reply_to": event.reply_to,
+    }
+
+
+def _iso(instant: datetime) -> str:
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def assert_as_expected(items: list[ParsedItem], expect: list[dict[str, Any]]) -> None:
+    """Compare what came out with what must come out; a skipped sample must leave only skips."""
+    if [one["action"] for one in expect] == ["skip"]:
+        allowed = (Skipped, IdentityLink)
+        assert items
+        assert all(isinstance(item.event, allowed) for item in items), items
+        return
+    found = [described(item) for item in items]
+    assert len(found) == len(expect)
+    for words, wanted in zip(found, expect, strict=True):
+        named = {name: value for name, value in wanted.items() if name != "is_group"}
+        assert {name: words.get(name) for name in named} == named
+        # What the expectation does not name must be absent, where absence means something.
+        for name in {"payload", "reply_to", "lid", "error_code", "target"} - wanted.keys():
+            assert words.get(name) is None, name
