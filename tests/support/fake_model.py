@@ -1,0 +1,232 @@
+"""A model server that speaks OpenAI's chat completions over real HTTP and does as it is told.
+
+    with FakeModel() as model:
+        model.will(rate_limited(retry_after="7"), summary(title="Shoes"))
+        …  # OPENAI_BASE_URL=model.url, in this process or another
+        assert model.requests[0].user_text
+
+Replies are taken in order; after the last one, ``summary()`` for ever (or ``model.always(…)``).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+SUMMARY: dict[str, Any] = {
+    "text": "The customer asked for a pair of sandals. The shop set one aside.",
+    "title": "Sandals in size 38",
+    "customer": "A returning customer",
+    "asked_for": "Leather sandals in size 38",
+    "provided": "The last pair was set aside",
+    "next_steps": "She collects them tomorrow",
+    "follow_up": None,
+    "language": "en",
+    "sentiment": "positive",
+}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What to answer. ``kind`` ``hang`` and ``reset`` answer nothing."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    kind: str = "answer"
+
+
+@dataclass(frozen=True)
+class SeenRequest:
+    """A request as it arrived, header names in lower case."""
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+    @property
+    def roles(self) -> list[str]:
+        return [message["role"] for message in self.body["messages"]]
+
+    @property
+    def system_text(self) -> str:
+        return str(self.body["messages"][0]["content"])
+
+    @property
+    def user_text(self) -> str:
+        return str(self.body["messages"][-1]["content"])
+
+
+def summary(*, total_tokens: int | None = 321, **changes: Any) -> Reply:
+    """A good structured answer, with some fields changed."""
+    return content(json.dumps({**SUMMARY, **changes}), total_tokens=total_tokens)
+
+
+def content(
+    text: str | None,
+    *,
+    finish_reason: str = "stop",
+    refusal: str | None = None,
+    total_tokens: int | None = 321,
+) -> Reply:
+    """A completion whose message is exactly ``text``: not JSON, JSON of another shape, nothing."""
+    usage = None
+    if total_tokens is not None:
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": total_tokens}
+    message = {"role": "assistant", "content": text, "refusal": refusal}
+    return raw(
+        json.dumps(
+            {
+                "id": "chatcmpl-1",
+                "object": "chat.completion",
+                "created": 1_772_000_000,
+                "model": "fake-model-2026",
+                "choices": [
+                    {
+                        "index": 0,
+                        "finish_reason": finish_reason,
+                        "logprobs": None,
+                        "message": message,
+                    }
+                ],
+                "usage": usage,
+            }
+        )
+    )
+
+
+def raw(body: str, *, status: int = 200, content_type: str = "application/json") -> Reply:
+    """Any body at all."""
+    return Reply(status, body.encode(), {"Content-Type": content_type})
+
+
+def refusal() -> Reply:
+    return content(None, refusal="I cannot help with SECRET-VENDOR-WORDS.")
+
+
+def cut_off() -> Reply:
+    return content('{"text": "The customer as', finish_reason="length")
+
+
+def content_filtered() -> Reply:
+    return content("", finish_reason="content_filter")
+
+
+def error(
+    status: int, *, code: str | int | None = None, kind: str = "error", **headers: str
+) -> Reply:
+    """An error as OpenAI words it; ``retry_after="7"`` becomes the header ``Retry-After: 7``."""
+    body = {"error": {"message": "SECRET-VENDOR-WORDS", "type": kind, "code": code, "param": None}}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status, json.dumps(body).encode(), {"Content-Type": "application/json", **named})
+
+
+def rate_limited(**headers: str) -> Reply:
+    return error(429, code="rate_limit_exceeded", kind="requests", **headers)
+
+
+def hang() -> Reply:
+    """Take the request and never answer, until the server is closed."""
+    return Reply(kind="hang")
+
+
+def reset() -> Reply:
+    """Drop the connection with a TCP reset."""
+    return Reply(kind="reset")
+
+
+class FakeModel:
+    """The server. Open it with ``with``; it listens on a free loopback port."""
+
+    def __init__(self) -> None:
+        self.requests: list[SeenRequest] = []
+        self._replies: deque[Reply] = deque()
+        self._default = summary()
+        self._closing = threading.Event()
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.model = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    @property
+    def url(self) -> str:
+        """What goes into ``OPENAI_BASE_URL``."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def will(self, *replies: Reply) -> None:
+        """Answer the next requests so, in this order."""
+        self._replies.extend(replies)
+
+    def always(self, reply: Reply) -> None:
+        """Answer so from now on, once the replies in order are used up."""
+        self._default = reply
+
+    def take_reply(self, seen: SeenRequest) -> Reply:
+        self.requests.append(seen)
+        try:
+            return self._replies.popleft()
+        except IndexError:
+            return self._default
+
+    def wait_for_close(self) -> None:
+        self._closing.wait()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._closing.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    model: FakeModel
+    daemon_threads = False  # closing waits for every handler, so none outlives its test
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_GET(self) -> None:
+        """``/v1/models``, which says that a server is there and which models it has."""
+        listed = {"object": "list", "data": [{"id": "fake-model-2026", "object": "model"}]}
+        self._answer(raw(json.dumps(listed)))
+
+    def do_POST(self) -> None:
+        length = int(self.headers.get("Content-Length", 0))
+        body = json.loads(self.rfile.read(length))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        reply = self.server.model.take_reply(SeenRequest(self.path, headers, body))
+        if reply.kind == "hang":
+            self.server.model.wait_for_close()
+        elif reply.kind == "reset":
+            # Lingering for zero seconds turns the close into a reset.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        else:
+            self._answer(reply)
+
+    def _answer(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        self.wfile.write(reply.body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Say nothing: a test's output is its failures."""
