@@ -1,0 +1,34 @@
+"""Worlds whose servers a test may take away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.builders import World
+from tests.support.servers import PostgresServer, RedisServer
+
+
+@pytest.fixture
+def world(database_url: str, redis_url: str) -> Iterator[World]:
+    """Give a business with one connection, and a Redis that can be trusted."""
+    with World(database_url, redis_url) as world:
+        world.trust()
+        yield world
+
+
+@pytest.fixture
+def redis_may_go(database_url: str, own_redis_server: RedisServer) -> Iterator[World]:
+    """Give a world whose Redis may be killed, restarted and stopped."""
+    with World(database_url, own_redis_server.url) as world:
+        world.trust()
+        yield world
+
+
+@pytest.fixture
+def postgres_may_go(own_postgres_server: PostgresServer, redis_url: str) -> Iterator[World]:
+    """Give a world whose Postgres may be killed and restarted."""
+    with World(own_postgres_server.make_database(), redis_url) as world:
+        world.trust()
+        yield world

@@ -1,0 +1,110 @@
+"""The audit: what neither events nor watermarks would find, slowly and a page at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.builders import DANA, NOAM, World
+from tests.support.live_sessions import Held, new_member
+from timer_service import audit
+from timer_service.errors import RedisUnavailable
+from timer_service.live_chats import Arm, LiveChats
+from timer_service.messages import ContactIds
+
+
+def audit_all(world: World, steps: int = 12) -> int:
+    return sum(world.auditor.audit_once() for _ in range(steps))
+
+
+def test_an_index_entry_without_a_session_is_removed(world: World) -> None:
+    alive = world.hear().session_id
+    dead = new_member(world.business_id)
+    world.live_chats.arm([Arm(*dead, version=1, remaining_ms=600_000)])
+    assert world.counted_by_redis() == 2
+    assert audit_all(world) == 1
+    assert world.counted_by_redis() == 1
+    assert Held(world.redis, dead).version is None
+    assert Held(world.redis, world.member(alive)).version == "1"
+
+
+def test_a_closed_session_that_is_still_indexed_is_removed(world: World) -> None:
+    session_id = world.hear().session_id
+    world.run(
+        "UPDATE sessions SET state = 'closed', close_reason = 'completed', "
+        "closed_at = clock_timestamp() - interval '1 day'"
+    )
+    assert world.sweeper.forget_closed_once() == 0  # long behind the watermark
+    assert audit_all(world) == 1
+    assert Held(world.redis, world.member(session_id)).version is None
+
+
+def test_an_open_session_that_is_not_indexed_is_armed(world: World) -> None:
+    session_id = world.hear().session_id
+    world.live_chats.forget([world.member(session_id)])
+    world.let_pass(300)
+    world.sweeper.arm_opened_once()
+    assert audit_all(world) == 1
+    held = Held(world.redis, world.member(session_id))
+    assert 590_000 < world.redis.pttl(held.live_key) <= 600_000
+
+
+def test_one_that_is_claimed_is_not_missing(world: World) -> None:
+    session_id = world.hear().session_id
+    member = world.member(session_id)
+    Held(world.redis, member).make_due()
+    world.live_chats.claim([member], 60_000)
+    assert audit_all(world) == 0
+    assert Held(world.redis, member).lease_end_ms is not None
+
+
+def test_where_both_agree_nothing_is_touched(world: World) -> None:
+    world.record(*[world.heard(contact=one) for one in (DANA, NOAM)])
+    assert audit_all(world) == 0
+    assert world.counted_by_redis() == 2
+
+
+def test_it_walks_through_everything_a_page_at_a_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "PAGE", 5)
+    recorded = world.record(
+        *[world.heard(contact=ContactIds(phone=f"97250{i:07}")) for i in range(23)]
+    )
+    world.live_chats.forget([world.member(one.session_id) for one in recorded])
+    found = [world.auditor.audit_once() for _ in range(5)]
+    assert found == [5, 5, 5, 5, 3]
+    assert world.counted_by_redis() == 23
+
+
+def test_one_that_closed_between_the_two_looks_is_not_armed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = world.hear().session_id
+    world.live_chats.forget([world.member(session_id)])
+    not_held = LiveChats.not_held
+
+    def close_meanwhile(self: LiveChats, members: list[object]) -> object:
+        found = not_held(self, members)  # type: ignore[arg-type]
+        world.completion.complete(world.business_id, session_id)
+        return found
+
+    monkeypatch.setattr(LiveChats, "not_held", close_meanwhile)
+    assert audit_all(world) == 0
+    assert world.counted_by_redis() == 0
+
+
+def test_a_redis_that_goes_away_in_the_middle_only_costs_the_step(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.hear()
+    dead = new_member(world.business_id)
+    world.live_chats.arm([Arm(*dead, version=1, remaining_ms=600_000)])
+
+    def away(*_: object, **__: object) -> None:
+        raise RedisUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.redis, "zscan", away)
+        with pytest.raises(RedisUnavailable):
+            world.auditor.audit_once()
+    assert audit_all(world) == 1

@@ -1,0 +1,281 @@
+"""One customer, several ids: found, linked, merged, and never left with two open sessions."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+from structlog.testing import capture_logs
+
+from tests.support.builders import DANA, World
+from tests.support.live_sessions import Held
+from tests.support.waiting import wait_until
+from timer_service.messages import ContactIds, IdentityLink
+from timer_service.records import contacts as records
+from timer_service.records import sessions
+
+LID = ContactIds(lid="111111111111111")
+BSUID = ContactIds(bsuid="IL.10000000000000000001")
+BOTH = ContactIds(phone=DANA.phone, lid=LID.lid)
+PHONE_AND_BSUID = ContactIds(phone=DANA.phone, bsuid=BSUID.bsuid)
+
+
+def only_contact(world: World) -> dict[str, object]:
+    found = world.service.contacts(world.business_id)
+    assert len(found) == 1
+    return found[0].model_dump()
+
+
+def ids_of(world: World) -> set[tuple[str, str]]:
+    return {(one["kind"], one["value"]) for one in only_contact(world)["ids"]}
+
+
+def tried_again(logged: list[Any]) -> list[str]:
+    """Return why transactions were begun anew."""
+    return [one["cause"] for one in logged if one["event"] == "intake_tried_again"]
+
+
+class TestLearning:
+    def test_a_phone_that_arrives_with_a_known_lid_is_the_same_customer(self, world: World) -> None:
+        first = world.hear(contact=LID)
+        second = world.hear(contact=BOTH)
+        third = world.hear(contact=DANA)
+        assert first.session_id == second.session_id == third.session_id
+        assert ids_of(world) == {("phone", DANA.phone), ("lid", LID.lid)}
+        assert only_contact(world)["session_count"] == 1
+
+    def test_ids_that_first_meet_within_one_batch_are_one_customer(self, world: World) -> None:
+        answers = world.record(
+            world.heard(contact=LID), world.heard(contact=DANA), world.heard(contact=BOTH)
+        )
+        assert len({one.session_id for one in answers}) == 1
+        assert [one.opened for one in answers] == [True, False, False]
+        assert world.session(answers[0].session_id).message_count == 3
+        assert only_contact(world)["session_count"] == 1
+
+    def test_the_same_ids_at_another_business_are_another_customer(
+        self, world: World, database_url: str, redis_url: str
+    ) -> None:
+        world.hear()
+        business, _ = world.administration.add_business({"name": "Other"})
+        assert world.service.contacts(business.id) == []
+
+    def test_a_link_alone_makes_no_customer(self, world: World) -> None:
+        world.record(IdentityLink(contact=BOTH))
+        assert world.read("SELECT 1 FROM contacts") == []
+
+
+class TestTheIdASessionShows:
+    def test_the_best_id_known_when_it_began_is_never_rewritten(self, world: World) -> None:
+        session_id = world.hear(contact=LID).session_id
+        world.hear(contact=BOTH)
+        assert world.session(session_id).customer_wa_id == f"lid:{LID.lid}"
+        assert only_contact(world)["customer_wa_id"] == DANA.phone
+
+    def test_a_phone_known_from_before_stands_for_a_message_by_lid(self, world: World) -> None:
+        old = world.hear(contact=BOTH).session_id
+        world.completion.complete(world.business_id, old)
+        fresh = world.session(world.hear(contact=LID).session_id)
+        assert (fresh.customer_wa_id, fresh.number) == (DANA.phone, 2)
+
+    def test_of_two_phones_the_one_written_from_counts(self, world: World) -> None:
+        new_phone = ContactIds(phone="972520000009", lid=LID.lid)
+        world.completion.complete(world.business_id, world.hear(contact=BOTH).session_id)
+        fresh = world.session(world.hear(contact=new_phone).session_id)
+        assert fresh.customer_wa_id == new_phone.phone
+        assert only_contact(world)["session_count"] == 2
+
+    def test_a_business_scoped_id_is_shown_where_nothing_else_is_known(self, world: World) -> None:
+        session = world.session(world.hear(contact=BSUID).session_id)
+        assert session.customer_wa_id == f"bsuid:{BSUID.bsuid}"
+
+
+class TestMerging:
+    def test_two_open_sessions_become_one_with_all_messages(self, world: World) -> None:
+        older = world.hear("from the phone", contact=DANA, customer_name="Dana").session_id
+        world.let_pass(300)
+        newer = world.hear("from the lid", contact=LID).session_id
+        deadline_at = world.session(newer).deadline_at
+        world.record(IdentityLink(contact=BOTH))
+        kept, replaced = world.session(older), world.session(newer)
+        assert (kept.is_open, kept.message_count) == (True, 2)
+        assert kept.deadline_at == deadline_at
+        assert kept.customer_name == "Dana"
+        assert (replaced.close_reason, replaced.status) == ("replaced", "expired")
+        assert replaced.message_count == 0
+        assert (replaced.summary.status, replaced.summary.reason) == ("skipped", "replaced")
+        assert world.texts_of(older) == ["from the phone", "from the lid"]
+        assert world.texts_of(newer) == []
+        assert kept.contact_id == replaced.contact_id
+        assert [kept.number, replaced.number] == [1, 2]
+        assert world.queued() == []
+
+    def test_redis_follows(self, world: World) -> None:
+        older, newer = world.hear(contact=DANA), world.hear(contact=LID)
+        assert world.counted_by_redis() == 2
+        world.hear(contact=BOTH)
+        assert world.counted_by_redis() == 1
+        assert Held(world.redis, world.member(newer.session_id)).version is None
+        held = Held(world.redis, world.member(older.session_id))
+        assert held.version == str(world.version_of(older.session_id))
+
+    def test_the_message_that_tells_lands_in_the_one_that_is_kept(self, world: World) -> None:
+        older = world.hear("a", contact=DANA).session_id
+        world.hear("b", contact=LID)
+        told = world.hear("c", contact=BOTH)
+        assert (told.session_id, told.opened) == (older, False)
+        assert world.texts_of(older) == ["a", "b", "c"]
+
+    def test_what_programs_kept_is_merged_and_the_kept_session_wins(self, world: World) -> None:
+        world.intake.open_session(world.connection_id, DANA, '{"a": 1, "b": 1}')
+        world.intake.open_session(world.connection_id, LID, '{"b": 2, "c": 2}')
+        world.record(IdentityLink(contact=BOTH))
+        assert world.sessions()[0].context == {"a": 1, "b": 1, "c": 2}
+
+    def test_past_sessions_are_counted_anew_in_order_of_creation(self, world: World) -> None:
+        made = []
+        for contact in (DANA, LID, DANA, LID):
+            made.append(world.hear(contact=contact).session_id)
+            world.completion.complete(world.business_id, made[-1])
+        last = world.hear(contact=BOTH).session_id
+        assert [one.number for one in world.sessions()] == [1, 2, 3, 4, 5]
+        assert [one.id for one in world.sessions()] == [*made, last]
+        assert only_contact(world)["session_count"] == 5
+
+    def test_open_sessions_on_different_connections_stay_two(self, world: World) -> None:
+        other = world.add_connection("2000")
+        world.hear(contact=DANA)
+        world.record(world.heard(contact=LID), connection_id=other)
+        world.record(IdentityLink(contact=BOTH))
+        assert [one.is_open for one in world.sessions()] == [True, True]
+        assert world.counted_by_redis() == 2
+
+    def test_the_old_contacts_id_answers_the_one_it_became(self, world: World) -> None:
+        world.hear(contact=DANA)
+        newer = world.session(world.hear(contact=LID).session_id).contact_id
+        world.hear(contact=BOTH)
+        found = world.service.contact(world.business_id, newer)
+        assert found.model_dump() == only_contact(world)
+
+    def test_a_chain_of_links_in_one_batch_makes_one_customer(self, world: World) -> None:
+        first = world.hear("a", contact=LID).session_id
+        world.hear("b", contact=BSUID)
+        world.hear("c", contact=DANA)
+        world.record(
+            IdentityLink(contact=PHONE_AND_BSUID),
+            IdentityLink(contact=ContactIds(lid=LID.lid, bsuid=BSUID.bsuid)),
+        )
+        assert ids_of(world) == {
+            ("phone", DANA.phone), ("lid", LID.lid), ("bsuid", BSUID.bsuid),
+        }  # fmt: skip
+        assert world.texts_of(first) == ["a", "b", "c"]
+        assert world.counted_by_redis() == 1
+
+    def test_merges_one_after_another_leave_one_live_session(self, world: World) -> None:
+        """The session kept by the first merge is replaced by the second: it must not be armed."""
+        oldest = world.hear("a", contact=BSUID)
+        world.hear("b", contact=LID)
+        world.hear("c", contact=DANA)
+        # The contacts' age and their sessions' age need not agree.
+        world.run("UPDATE contact_ids SET created_at = clock_timestamp()")
+        everybody = ContactIds(phone=DANA.phone, lid=LID.lid, bsuid=BSUID.bsuid)
+        world.hear("d", contact=everybody)
+        assert world.counted_by_redis() == world.counted() == 1
+        assert world.texts_of(oldest.session_id) == ["a", "b", "c", "d"]
+
+    def test_a_session_kept_and_then_replaced_in_one_merge_is_not_armed(self, world: World) -> None:
+        # Contacts in the order A, B, C; open sessions in the order C, B, A.
+        for contact in (DANA, LID, BSUID):
+            done = world.hear(contact=contact).session_id
+            world.completion.complete(world.business_id, done)
+        opened = [world.hear(contact=contact) for contact in (BSUID, LID, DANA)]
+        world.hear(contact=ContactIds(phone=DANA.phone, lid=LID.lid, bsuid=BSUID.bsuid))
+        alive = [one.id for one in world.sessions() if one.is_open]
+        assert alive == [opened[0].session_id]
+        assert world.counted_by_redis() == 1
+
+    def test_an_overdue_session_ends_by_its_silence_before_contacts_are_merged(
+        self, world: World
+    ) -> None:
+        overdue = world.hear("yesterday", contact=DANA).session_id
+        world.let_pass(3600)
+        alive = world.hear("today", contact=LID).session_id
+        world.hear("both", contact=BOTH)
+        assert world.session(overdue).close_reason == "idle"
+        assert world.texts_of(overdue) == ["yesterday"]
+        assert world.texts_of(alive) == ["today", "both"]
+        assert world.counted_by_redis() == 1
+        assert world.queued() == [f"summarize_{overdue}_1"]
+
+
+class TestConcurrency:
+    def test_forty_first_messages_of_one_customer_make_one_contact_and_one_session(
+        self, world: World
+    ) -> None:
+        barrier = Barrier(40)
+
+        def deliver(number: int) -> object:
+            barrier.wait()
+            return world.hear(str(number), id=f"c{number}").session_id
+
+        with capture_logs() as logged, ThreadPoolExecutor(40) as pool:
+            found = set(pool.map(deliver, range(40)))
+        assert len(found) == 1
+        assert tried_again(logged) == []
+        session = world.sessions()[0]
+        assert (session.number, session.message_count) == (1, 40)
+        assert only_contact(world)["session_count"] == 1
+        assert world.counted_by_redis() == 1
+
+    def test_opposite_batches_of_many_customers_do_not_deadlock(self, world: World) -> None:
+        people = [ContactIds(phone=f"97250{i:07}") for i in range(150)]
+        barrier = Barrier(6)
+
+        def deliver(number: int) -> int:
+            ordered = people if number % 2 else people[::-1]
+            barrier.wait()
+            batch = [world.heard(contact=one, id=f"{number}-{one.phone}") for one in ordered]
+            return sum(one.opened for one in world.record(*batch))
+
+        with capture_logs() as logged:
+            with ThreadPoolExecutor(6) as pool:
+                assert sum(pool.map(deliver, range(6))) == 150
+            with ThreadPoolExecutor(6) as pool:
+                assert sum(pool.map(lambda n: deliver(n + 6), range(6))) == 0
+        assert tried_again(logged) == []
+        assert {one.message_count for one in world.sessions()} == {12}
+        assert world.counted_by_redis() == 150
+
+    def test_merges_and_messages_at_once_leave_one_open_session(self, world: World) -> None:
+        world.hear(contact=DANA)
+        world.hear(contact=LID)
+        barrier = Barrier(12)
+
+        def deliver(number: int) -> None:
+            barrier.wait()
+            world.hear(contact=(DANA, LID, BOTH)[number % 3], id=f"x{number}")
+
+        with capture_logs() as logged, ThreadPoolExecutor(12) as pool:
+            list(pool.map(deliver, range(12)))
+        assert set(tried_again(logged)) <= {"ContactsMoved"}
+        opened = [one for one in world.sessions() if one.is_open]
+        assert [one.message_count for one in opened] == [14]
+        assert world.counted_by_redis() == 1
+
+    def test_an_id_given_to_a_contact_just_merged_away_follows_it(self, world: World) -> None:
+        """A learns Dana's bsuid while B, not yet committed, merges Dana into an older contact."""
+        world.hear(contact=LID)
+        world.hear(contact=DANA)
+        contacts = [row["id"] for row in world.read("SELECT id FROM contacts ORDER BY id")]
+        with ThreadPoolExecutor(1) as pool:
+            with world.database.transaction() as db:
+                assert records.lock(db, contacts)
+                sessions.join_open(db, *contacts)
+                records.merge(db, records.Merge(keeper=contacts[0], merged=contacts[1]))
+                learning = pool.submit(world.hear, contact=PHONE_AND_BSUID)
+                wait_until(lambda: world.waiting_for_locks() == 1, what="the other waits")
+            assert not learning.result().opened
+        assert ids_of(world) == {
+            ("phone", DANA.phone), ("lid", LID.lid), ("bsuid", BSUID.bsuid),
+        }  # fmt: skip

@@ -1,0 +1,208 @@
+"""Redis is disposable: whatever it lost is put back from Postgres, and never trusted before."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from tests.support.builders import DANA, NOAM, World, flush
+from tests.support.live_sessions import Held
+from timer_service import rebuild
+from timer_service.ids import BusinessId
+from timer_service.keys import shard_of
+from timer_service.live_chats import Arm, ArmOutcome, LiveChats
+from timer_service.messages import ContactIds
+
+
+def people(count: int) -> list[ContactIds]:
+    return [ContactIds(phone=f"97250{i:07}") for i in range(count)]
+
+
+def test_after_flushall_the_number_comes_from_postgres_until_all_is_back(world: World) -> None:
+    recorded = world.record(*[world.heard(contact=one) for one in people(25)])
+    before = {
+        one.session_id: Held(world.redis, world.member(one.session_id)).ends_at_ms
+        for one in recorded
+    }
+    flush(world.redis_url)
+    assert world.counted_by_redis() is None
+    assert world.counted() == 25
+    assert world.sweeper.rebuild_once() == 25
+    assert world.counted_by_redis() == world.counted() == 25
+    for session_id, ends_at_ms in before.items():
+        held = Held(world.redis, world.member(session_id))
+        assert held.version == "1"
+        assert abs(held.ends_at_ms - ends_at_ms) < 250
+        assert held.deadline_ms == held.ends_at_ms
+
+
+def test_a_redis_that_can_be_trusted_is_not_rebuilt(world: World) -> None:
+    world.hear()
+    assert world.sweeper.rebuild_once() == 0
+
+
+def test_overdue_sessions_are_put_back_too_so_that_the_pacer_closes_them(world: World) -> None:
+    session_id = world.hear().session_id
+    world.let_pass(901)
+    flush(world.redis_url)
+    world.sweeper.rebuild_once()
+    assert Held(world.redis, world.member(session_id)).deadline_ms is not None
+    assert world.counted() == 0
+
+
+def test_more_than_a_page_is_put_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuild, "PAGE", 7)
+    world.record(*[world.heard(contact=one) for one in people(50)])
+    flush(world.redis_url)
+    assert world.sweeper.rebuild_once() == 50
+    assert world.counted_by_redis() == 50
+
+
+def test_one_that_was_touched_while_it_was_rebuilt_keeps_the_newer_deadline(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = world.hear().session_id
+    world.let_pass(600)
+    flush(world.redis_url)
+    arm = LiveChats.arm
+
+    def touch_first(self: LiveChats, arms: list[Arm], *rest: object, **more: object) -> object:
+        if more.get("token"):
+            world.hear()
+        return arm(self, arms, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LiveChats, "arm", touch_first)
+    world.sweeper.rebuild_once()
+    held = Held(world.redis, world.member(session_id))
+    assert held.version == "2"
+    assert world.redis.pttl(held.live_key) > 890_000
+
+
+def test_one_that_was_closed_while_it_was_rebuilt_is_gone_before_redis_is_trusted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = world.hear().session_id
+    flush(world.redis_url)
+    arm = LiveChats.arm
+
+    def close_first(self: LiveChats, arms: list[Arm], *rest: object, **more: object) -> object:
+        if more.get("token"):
+            world.completion.complete(world.business_id, session_id)
+        return arm(self, arms, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LiveChats, "arm", close_first)
+    assert world.sweeper.rebuild_once() == 1
+    assert world.counted_by_redis() == world.counted() == 0
+
+
+def test_a_rebuild_that_another_overtakes_stops_and_trusts_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.hear()
+    flush(world.redis_url)
+    arm = LiveChats.arm
+    outcomes: list[ArmOutcome] = []
+
+    def overtake(self: LiveChats, arms: list[Arm], *rest: object, **more: object) -> object:
+        self.begin_rebuild(0, "another")
+        found = arm(self, arms, *rest, **more)  # type: ignore[arg-type]
+        outcomes.extend(found)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LiveChats, "arm", overtake)
+        world.sweeper.rebuild_once()
+    assert outcomes == [ArmOutcome.FENCED]
+    assert world.counted_by_redis() is None
+    assert world.counted() == 1
+    assert world.sweeper.rebuild_once() == 1
+    assert world.counted_by_redis() == 1
+
+
+def test_a_redis_wiped_in_the_middle_is_not_trusted_afterwards(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "PAGE", 1)
+    world.hear(contact=DANA)
+    world.hear(contact=NOAM)
+    flush(world.redis_url)
+    calls = iter(range(10))
+    arm = LiveChats.arm
+
+    def wipe_at_the_second(self: LiveChats, *args: object, **more: object) -> object:
+        if next(calls) == 1:
+            flush(world.redis_url)
+        return arm(self, *args, **more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LiveChats, "arm", wipe_at_the_second)
+        world.sweeper.rebuild_once()
+    assert world.counted_by_redis() is None
+    assert world.counted() == 2
+    world.sweeper.rebuild_once()
+    assert world.counted_by_redis() == 2
+
+
+def test_of_two_processes_one_rebuilds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.record(*[world.heard(contact=one) for one in people(20)])
+    flush(world.redis_url)
+    begun: list[str] = []
+    begin, lock = LiveChats.begin_rebuild, threading.Lock()
+
+    def note(self: LiveChats, shard: int, token: str) -> None:
+        with lock:
+            begun.append(token)
+        begin(self, shard, token)
+
+    monkeypatch.setattr(LiveChats, "begin_rebuild", note)
+    barrier = Barrier(4)
+
+    def rebuild_at_once(_: int) -> int:
+        barrier.wait()
+        return world.make_sweeper().rebuild_once()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(rebuild_at_once, range(4))) == 20
+    assert len(begun) == 1
+    assert world.counted_by_redis() == 20
+
+
+def test_while_another_process_is_at_it_nothing_is_done(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("a second rebuild began")
+
+    world.hear()
+    flush(world.redis_url)
+    monkeypatch.setattr(LiveChats, "begin_rebuild", never)
+    with world.database.exclusively(rebuild._LOCK_BASE) as is_mine:
+        assert is_mine
+        assert world.sweeper.rebuild_once() == 0
+    with pytest.raises(AssertionError, match="second rebuild"):
+        world.sweeper.rebuild_once()
+
+
+def test_each_shard_is_rebuilt_with_its_own_businesses(database_url: str, redis_url: str) -> None:
+    with World(database_url, redis_url, shards=3) as world:
+        world.trust()
+        made = [world]
+        businesses: list[BusinessId] = [world.business_id]
+        while len({shard_of(one, 3) for one in businesses}) < 3:
+            other = World(database_url, redis_url, shards=3, database=world.database)
+            made.append(other)
+            businesses.append(other.business_id)
+        try:
+            for one in made:
+                one.hear()
+            flush(redis_url)
+            assert world.sweeper.rebuild_once() == len(made)
+            for one in made:
+                assert one.counted_by_redis() == 1
+        finally:
+            for one in made[1:]:
+                one.redis.close()
+                one.queue_redis.close()

@@ -1,0 +1,95 @@
+"""Closes sessions: those that are due, one that an agent completed, all of a connection.
+
+The listener hands over what it claimed and the sweeper what it found overdue; the API completes.
+Postgres decides in one statement; Redis and the queue follow its commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
+from timer_service.clock_guard import ClockGuard
+from timer_service.database import Database
+from timer_service.follow_up import FollowUp, Outcome
+from timer_service.ids import BusinessId
+from timer_service.keys import Member
+from timer_service.messages import CloseReason
+from timer_service.records import sessions
+
+
+class Closer:
+    """Closes what is due."""
+
+    def __init__(self, database: Database, follow_up: FollowUp, clock_guard: ClockGuard) -> None:
+        self._database = database
+        self._follow_up = follow_up
+        self._clock_guard = clock_guard
+
+    def close_claimed(self, members: Sequence[Member]) -> int:
+        """Close those that are due; arm again those that are not; forget those that are closed.
+
+        A claim is settled by either. Returns how many were closed.
+
+        Raises:
+            DatabaseUnavailable: nothing was closed; the claims' leases will offer them again.
+            ClockStepped: nothing may be closed now.
+        """
+        if not members:
+            return 0
+        ids = [member.session_id for member in members]
+        outcome = Outcome()
+        with self._database.transaction() as db:
+            latest_at = self._clock_guard.check(partial(sessions.read_clock, db))
+            closed = sessions.close_due(db, ids, clock_not_after=latest_at)
+            outcome.close(closed)
+            closed_ids = {one.session_id for one in closed}
+            rest = [one for one in ids if one not in closed_ids]
+            for still_open in sessions.still_open(db, rest) if rest else ():
+                outcome.arm(still_open)
+        outcome.forgotten.extend(
+            member
+            for member in members
+            if member.session_id not in closed_ids and member.session_id not in outcome.armed
+        )
+        self._follow_up.run(outcome)
+        return len(closed)
+
+
+class Completion:
+    """Closes what somebody asked to close."""
+
+    def __init__(self, database: Database, follow_up: FollowUp) -> None:
+        self._database = database
+        self._follow_up = follow_up
+
+    def complete(self, business_id: BusinessId, session_id: UUID) -> bool:
+        """Close one session as completed; False if it is not open (or not there).
+
+        One that fell due before it was asked for ended by silence, and says so.
+        """
+        return self._close(business_id, session_id=session_id) == 1
+
+    def close_connection(self, business_id: BusinessId, connection_id: UUID) -> int:
+        """Close every open session of a connection as completed; return how many."""
+        return self._close(business_id, connection_id=connection_id)
+
+    def _close(
+        self,
+        business_id: BusinessId,
+        *,
+        session_id: UUID | None = None,
+        connection_id: UUID | None = None,
+    ) -> int:
+        outcome = Outcome()
+        with self._database.transaction() as db:
+            locked = sessions.lock_for_close(
+                db, business_id, session_id=session_id, connection_id=connection_id
+            )
+            for is_due, reason in ((True, CloseReason.IDLE), (False, CloseReason.COMPLETED)):
+                ids = [one.session_id for one in locked if one.is_due is is_due]
+                if ids:
+                    outcome.close(sessions.close_locked(db, ids, reason))
+        self._follow_up.run(outcome)
+        return len(outcome.closed)

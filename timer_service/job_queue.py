@@ -1,0 +1,200 @@
+"""The RQ edge: which jobs there are, how they are put into queues, whether they still wait there.
+
+A job carries ids only and is derivable from the state of a row, so a lost queue loses nothing: the
+sweep makes the jobs again. Each queue has workers of its own, because an RQ worker that listens to
+several queues can lose a job.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue, SimpleWorker
+from rq.job import Job as RQJob
+from rq.job import JobStatus
+from rq.serializers import JSONSerializer
+
+from timer_service.errors import RedisUnavailable
+from timer_service.ids import SessionId
+
+log = structlog.get_logger(__name__)
+
+SUMMARIES_QUEUE = "summaries"
+CALLBACKS_QUEUE = "callbacks"
+QUEUES = (SUMMARIES_QUEUE, CALLBACKS_QUEUE)
+
+SUMMARY_TIMEOUT_S = 90
+CALLBACK_TIMEOUT_S = 30
+FAILURE_KEPT_S = 7 * 24 * 3600
+MAINTENANCE_INTERVAL_S = 60
+WORKER_TTL_S = MAINTENANCE_INTERVAL_S + 15
+"""RQ waits for a job 15 s less than this, and looks after its scheduler, which every outage ends,
+only between two waits: with RQ's own 420 s a retry could lie unnoticed for seven minutes."""
+LOOK_FOR_REDIS_EVERY_S = 1.0
+
+_WAITING = {
+    JobStatus.QUEUED,
+    JobStatus.SCHEDULED,
+    JobStatus.DEFERRED,
+    JobStatus.READY_TO_ENQUEUE,
+    JobStatus.RATE_LIMITED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryJob:
+    """Summarise a closed session, as one numbered attempt."""
+
+    session_id: SessionId
+    attempt: int
+
+    queue = SUMMARIES_QUEUE
+    function = "timer_service.summarize_job.summarize_session"
+    timeout_s = SUMMARY_TIMEOUT_S
+
+    @property
+    def subject(self) -> str:
+        """What the job is about, whatever the attempt."""
+        return f"summarize_{self.session_id}"
+
+    @property
+    def job_id(self) -> str:
+        """``summarize_<session>_<attempt>``: an id stays taken for as long as RQ keeps its job."""
+        return f"{self.subject}_{self.attempt}"
+
+    @property
+    def arguments(self) -> tuple[str | int, ...]:
+        """What the entry point is called with."""
+        return (str(self.session_id), self.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackJob:
+    """Tell one registered callback that a session closed."""
+
+    session_id: SessionId
+    callback_id: UUID
+    attempt: int
+
+    queue = CALLBACKS_QUEUE
+    function = "timer_service.callback_job.call_back"
+    timeout_s = CALLBACK_TIMEOUT_S
+
+    @property
+    def subject(self) -> str:
+        """What the job is about, whatever the attempt."""
+        return f"callback_{self.session_id}_{self.callback_id}"
+
+    @property
+    def job_id(self) -> str:
+        """``callback_<session>_<callback>_<attempt>``."""
+        return f"{self.subject}_{self.attempt}"
+
+    @property
+    def arguments(self) -> tuple[str | int, ...]:
+        """What the entry point is called with."""
+        return (str(self.session_id), str(self.callback_id), self.attempt)
+
+
+Job = SummaryJob | CallbackJob
+
+
+class JobQueue:
+    """Puts jobs into RQ's queues and looks after them."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    def enqueue(self, jobs: Sequence[Job]) -> None:
+        """Put jobs into their queues, one round trip for each queue.
+
+        Raises:
+            RedisUnavailable: some or none are queued; the sweep will see which.
+        """
+        by_queue: dict[str, list[Job]] = defaultdict(list)
+        for job in jobs:
+            by_queue[job.queue].append(job)
+        try:
+            for name, theirs in by_queue.items():
+                self._queue(name).enqueue_many(
+                    [
+                        Queue.prepare_data(
+                            job.function,
+                            args=job.arguments,
+                            timeout=job.timeout_s,
+                            job_id=job.job_id,
+                            failure_ttl=FAILURE_KEPT_S,
+                            description=job.job_id,
+                        )
+                        for job in theirs
+                    ]
+                )
+        except (RedisError, OSError) as error:
+            raise RedisUnavailable("the queue's Redis did not answer") from error
+
+    def still_waiting(self, jobs: Iterable[Job]) -> set[str]:
+        """Return the ids of those jobs that wait for a worker or for their next try.
+
+        Raises:
+            RedisUnavailable: the queue's Redis did not answer.
+        """
+        ids = [job.job_id for job in jobs]
+        try:
+            found = RQJob.fetch_many(ids, connection=self._client, serializer=JSONSerializer)
+            return {
+                job.id
+                for job in found
+                if job is not None and job.get_status(refresh=False) in _WAITING
+            }
+        except (RedisError, OSError) as error:
+            raise RedisUnavailable("the queue's Redis did not answer") from error
+
+    def depths(self) -> dict[str, int]:
+        """Return how many jobs wait in each queue.
+
+        Raises:
+            RedisUnavailable: the queue's Redis did not answer.
+        """
+        try:
+            return {name: self._queue(name).count for name in QUEUES}
+        except (RedisError, OSError) as error:
+            raise RedisUnavailable("the queue's Redis did not answer") from error
+
+    def _queue(self, name: str) -> Queue:
+        return Queue(name, connection=self._client, serializer=JSONSerializer)
+
+
+def work(client: Redis, queue: str, *, burst: bool = False) -> None:
+    """Run one worker on one queue until it is told to stop (or, in a burst, until it is empty)."""
+    _wait_for_redis(client)
+    worker = SimpleWorker(
+        [Queue(queue, connection=client, serializer=JSONSerializer)],
+        connection=client,
+        serializer=JSONSerializer,
+        worker_ttl=WORKER_TTL_S,
+        maintenance_interval=MAINTENANCE_INTERVAL_S,
+        log_job_description=False,
+    )
+    worker.work(burst=burst, logging_level="WARNING", with_scheduler=not burst)
+
+
+def _wait_for_redis(client: Redis) -> None:
+    """Wait until the queue's Redis answers: a worker that starts without it dies at once.
+
+    Dying again and again would in the end take down whoever supervises it.
+    """
+    while True:
+        try:
+            client.ping()
+        except (RedisError, OSError) as error:
+            log.warning("worker_without_redis", cause=type(error).__name__)
+            time.sleep(LOOK_FOR_REDIS_EVERY_S)
+        else:
+            return

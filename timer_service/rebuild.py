@@ -1,0 +1,89 @@
+"""Rebuilds a shard of Redis from Postgres when its epoch cannot be trusted.
+
+The sweeper calls this at start, after every reconnect and whenever the pacer meets a wrong epoch.
+Intake goes on meanwhile: arming is idempotent, and the count comes from Postgres until the end.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+
+import structlog
+
+from timer_service.database import Database
+from timer_service.keys import shard_of
+from timer_service.live_chats import Arm, ArmOutcome, LiveChats
+from timer_service.records import session_sweeps, sessions
+
+log = structlog.get_logger(__name__)
+
+PAGE = 1_000
+_LOCK_BASE = 7_246_100
+"""Advisory lock of shard 0's rebuild; the other shards' follow."""
+
+
+class Rebuilder:
+    """Puts every open session back into Redis, nearest deadline first."""
+
+    def __init__(self, database: Database, live_chats: LiveChats, shards: int) -> None:
+        self._database = database
+        self._live_chats = live_chats
+        self._shards = shards
+
+    def rebuild_once(self, shard: int) -> int:
+        """Rebuild a shard unless it can be trusted or another process is at it.
+
+        Returns how many sessions were armed. A builder that dies leaves its lock with its
+        connection, and the next sweep begins again under another token.
+
+        Raises:
+            DatabaseUnavailable, RedisUnavailable: it is unfinished; the next sweep begins again.
+        """
+        if self._live_chats.is_trusted(shard):
+            return 0
+        with self._database.exclusively(_LOCK_BASE + shard) as is_mine:
+            if not is_mine or self._live_chats.is_trusted(shard):
+                return 0
+            return self._rebuild(shard)
+
+    def _rebuild(self, shard: int) -> int:
+        token = secrets.token_hex(8)
+        self._live_chats.begin_rebuild(shard, token)
+        with self._database.transaction() as db:
+            began_at = sessions.read_clock(db)
+        log.info("rebuild_began", shard=shard)
+        armed = 0
+        after = None
+        while True:
+            with self._database.transaction() as db:
+                page = session_sweeps.open_by_deadline(db, after=after, limit=PAGE)
+            arms = [
+                Arm(one.business_id, one.session_id, one.version, one.remaining_ms)
+                for one in page.sessions
+                if shard_of(one.business_id, self._shards) == shard
+            ]
+            if arms and ArmOutcome.FENCED in self._live_chats.arm(arms, token=token):
+                log.warning("rebuild_overtaken", shard=shard, armed=armed)
+                return armed
+            armed += len(arms)
+            after = page.after
+            if after is None:
+                break
+        self._forget_closed_since(began_at)
+        self._live_chats.save_swept(shard, {"opened": began_at, "closed": began_at})
+        if self._live_chats.finish_rebuild(shard, token):
+            log.info("rebuild_finished", shard=shard, armed=armed)
+        else:
+            log.warning("rebuild_overtaken", shard=shard, armed=armed)
+        return armed
+
+    def _forget_closed_since(self, began_at: datetime) -> None:
+        """Forget what closed after its page was read and was armed all the same."""
+        since: datetime | None = began_at
+        while since is not None:
+            with self._database.transaction() as db:
+                closed, since = session_sweeps.closed_since(
+                    db, since, limit=PAGE, settled_after=timedelta(0)
+                )
+            self._live_chats.forget(closed)

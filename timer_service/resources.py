@@ -1,0 +1,267 @@
+"""What the service answers, as programs see it: the shapes of INTERFACE, from rows.
+
+Used by the JSON API, the console and the in-process API alike. Instants are RFC 3339 UTC with
+milliseconds.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from sqlalchemy import RowMapping
+
+from timer_service.messages import CloseReason, SessionState
+
+
+def format_instant(value: datetime) -> str:
+    """Write an instant as ``2026-01-01T10:01:00.000Z``."""
+    text = value.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+Instant = Annotated[
+    datetime,
+    PlainSerializer(format_instant, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
+
+
+class Resource(BaseModel):
+    """Base of everything answered."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Business(Resource):
+    """A tenant and its settings."""
+
+    id: UUID
+    name: str
+    idle_gap_s: int
+    touch_on: str
+    country: str | None
+    locale: str
+    timezone: str
+    created_at: Instant
+
+    @classmethod
+    def of(cls, row: RowMapping) -> Business:
+        """Read a row."""
+        return cls(**{name: row[name] for name in cls.model_fields})
+
+
+class ApiKey(Resource):
+    """A key of a business, without the key itself."""
+
+    id: UUID
+    business_id: UUID
+    role: str
+    name: str
+    created_at: Instant
+    revoked_at: Instant | None
+
+    @classmethod
+    def of(cls, row: RowMapping) -> ApiKey:
+        """Read a row."""
+        return cls(**{name: row[name] for name in cls.model_fields})
+
+
+class Connection(Resource):
+    """A connection, without its secrets."""
+
+    id: UUID
+    business_id: UUID
+    provider: str
+    external_id: str
+    name: str
+    base_url: str | None
+    webhook_url: str
+    status: str
+    own_number: str | None
+    created_at: Instant
+    updated_at: Instant
+
+    @classmethod
+    def of(cls, row: RowMapping, webhook_url: str) -> Connection:
+        """Read a row."""
+        same = {
+            name: row[name] for name in cls.model_fields if name not in {"webhook_url", "base_url"}
+        }
+        return cls(**same, base_url=row["base_url"] or None, webhook_url=webhook_url)
+
+
+class Summary(Resource):
+    """What is known of a session's summary; ``status`` alone until there is one."""
+
+    status: str
+    reason: str | None = None
+    text: str | None = None
+    title: str | None = None
+    customer: str | None = None
+    asked_for: str | None = None
+    provided: str | None = None
+    next_steps: str | None = None
+    follow_up: str | None = None
+    language: str | None = None
+    sentiment: str | None = None
+    summarizer: str | None = None
+    model: str | None = None
+    message_ids: list[UUID] | None = None
+    dropped_messages: int | None = None
+    tokens: int | None = None
+    created_at: Instant | None = None
+
+    @classmethod
+    def of(cls, row: RowMapping) -> Summary | None:
+        """Read the summary columns of a session row; None while the session is open."""
+        if row["summary_status"] is None:
+            return None
+        fields = {
+            name: row[name]
+            for name in (
+                "title", "customer", "asked_for", "provided", "next_steps", "follow_up",
+                "language", "sentiment", "summarizer", "model", "message_ids",
+                "dropped_messages", "tokens",
+            )
+        }  # fmt: skip
+        return cls(
+            status=row["summary_status"],
+            reason=row["summary_reason"],
+            text=row["summary_text"],
+            created_at=row["summarised_at"],
+            **fields,
+        )
+
+
+class Session(Resource):
+    """One conversation, open or closed."""
+
+    id: UUID
+    business_id: UUID
+    connection_id: UUID
+    provider: str
+    contact_id: UUID
+    customer_wa_id: str
+    customer_name: str | None
+    number: int
+    is_open: bool
+    state: str
+    status: str
+    started_at: Instant
+    last_message_at: Instant | None
+    last_customer_message_at: Instant | None
+    deadline_at: Instant
+    closed_at: Instant | None
+    close_reason: str | None
+    close_lateness_ms: int | None
+    message_count: int
+    summary_created: bool
+    summary: Summary | None
+    context: dict[str, Any]
+    order_details: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: RowMapping) -> Session:
+        """Read a row of `records.session_views`."""
+        is_open = row["state"] == SessionState.OPEN.value
+        summary = Summary.of(row)
+        lateness_ms = None
+        if row["close_reason"] == CloseReason.IDLE.value:
+            lateness_ms = round((row["closed_at"] - row["deadline_at"]).total_seconds() * 1000)
+        same = (
+            "id", "business_id", "connection_id", "provider", "contact_id", "customer_wa_id",
+            "customer_name", "number", "state", "started_at", "last_message_at",
+            "last_customer_message_at", "deadline_at", "closed_at", "close_reason",
+            "message_count", "context", "order_details",
+        )  # fmt: skip
+        return cls(
+            **{name: row[name] for name in same},
+            is_open=is_open,
+            status=_status_of(is_open, row["close_reason"]),
+            close_lateness_ms=lateness_ms,
+            summary_created=summary is not None and summary.text is not None,
+            summary=summary,
+        )
+
+
+def _status_of(is_open: bool, close_reason: str | None) -> str:
+    if is_open:
+        return "active"
+    return "completed" if close_reason == CloseReason.COMPLETED.value else "expired"
+
+
+class Message(Resource):
+    """One message of a session."""
+
+    id: UUID
+    session_id: UUID
+    provider_message_id: str
+    direction: str
+    author: str
+    type: str
+    text: str
+    media: dict[str, Any] | None
+    reply_to: str | None
+    payload: str | None
+    extra: dict[str, Any] | None
+    sent_at: Instant | None
+    received_at: Instant
+    status: str | None
+    edited_at: Instant | None
+    revoked_at: Instant | None
+    reactions: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, row: RowMapping) -> Message:
+        """Read a row."""
+        return cls(**{name: row[name] for name in cls.model_fields})
+
+
+class ContactId(Resource):
+    """One id a contact is known by."""
+
+    kind: str
+    value: str
+
+
+class Contact(Resource):
+    """A customer of a business."""
+
+    id: UUID
+    business_id: UUID
+    name: str | None
+    customer_wa_id: str
+    ids: list[ContactId]
+    session_count: int
+    created_at: Instant
+
+    @classmethod
+    def of(cls, row: RowMapping) -> Contact:
+        """Read a row of `records.contacts`; the best id is a phone, else ``lid:…``, ``bsuid:…``."""
+        ids = [ContactId(kind=kind, value=value) for kind, value in row["ids"] or ()]
+        best = sorted(ids, key=lambda one: ("phone", "lid", "bsuid").index(one.kind))
+        shown = ""
+        if best:
+            shown = best[0].value if best[0].kind == "phone" else f"{best[0].kind}:{best[0].value}"
+        same = ("id", "business_id", "name", "session_count", "created_at")
+        return cls(**{name: row[name] for name in same}, customer_wa_id=shown, ids=ids)
+
+
+class ActiveChat(Resource):
+    """One live conversation."""
+
+    customer_wa_id: str
+    last_message_at: Instant | None
+    provider: str
+    session_id: UUID
+    deadline_at: Instant
+
+
+class ActiveChats(Resource):
+    """How many chats are active, and a page of them."""
+
+    active_chats_count: int
+    chats: list[ActiveChat]

@@ -1,0 +1,188 @@
+"""RQ entry point: summarise one closed session. Ids in, a row out, nothing else.
+
+The row is the job: start and store are compare-and-set on the attempt, so a job that runs twice
+stores once, and one that is lost is made again by the sweep. A failing model is tried again with
+growing pauses; then the extractive summarizer stands in, and the failure's code is kept.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import structlog
+from rq import Retry, get_current_job
+from rq.timeouts import JobTimeoutException
+
+from timer_service import metrics
+from timer_service.database import Database
+from timer_service.errors import SummaryError, SummaryTemporarilyFailed
+from timer_service.ids import BusinessId, SessionId
+from timer_service.job_queue import SUMMARY_TIMEOUT_S
+from timer_service.messages import Author, SummaryStatus
+from timer_service.records import messages, summaries
+from timer_service.summarizers import (
+    Summarizer,
+    SummaryResult,
+    Transcript,
+    Turn,
+    build_summarizers,
+    skip_reason,
+)
+from timer_service.wiring import job_services
+
+log = structlog.get_logger(__name__)
+
+RETRY_AFTER_S = (5, 30, 120)
+"""Pauses before the second, third and fourth try of one attempt."""
+LONGEST_RETRY_AFTER_S = 600
+LEASE = timedelta(seconds=SUMMARY_TIMEOUT_S + 10)
+
+
+class SummaryWorker:
+    """Summarises sessions with the configured summarizers."""
+
+    def __init__(
+        self, database: Database, primary: Summarizer | None, fallback: Summarizer
+    ) -> None:
+        self._database = database
+        self._primary = primary
+        self._fallback = fallback
+
+    def summarize(self, session_id: SessionId, attempt: int, tries: int) -> float | None:
+        """Summarise a session, the ``tries``-th time (from 0) of this attempt.
+
+        Returns the seconds to wait before the next try, None when there is nothing more to do.
+
+        Raises:
+            DatabaseUnavailable: the row is as it was; the sweep will make the job again.
+        """
+        with self._database.transaction() as db:
+            started = summaries.start(db, session_id, attempt, lease=LEASE)
+            if started is None:
+                metrics.SUMMARIES.labels("superseded").inc()
+                return None
+            business_id = BusinessId(started["business_id"])
+            rows = messages.of_session(db, session_id, business_id)
+        transcript = Transcript(
+            turns=tuple(
+                Turn(
+                    message_id=str(row["id"]),
+                    author=Author(row["author"]),
+                    type=row["type"],
+                    text=row["text"],
+                    sent_at=row["placed_at"],
+                )
+                for row in rows
+                if row["revoked_at"] is None
+            ),
+            customer_name=started["customer_name"],
+            business_name=started["business_name"],
+        )
+        reason = skip_reason(transcript)
+        if reason is not None:
+            self._finish(session_id, attempt, SummaryStatus.SKIPPED, reason)
+            return None
+        return self._summarize(business_id, session_id, attempt, tries, transcript)
+
+    def _summarize(
+        self,
+        business_id: BusinessId,
+        session_id: SessionId,
+        attempt: int,
+        tries: int,
+        transcript: Transcript,
+    ) -> float | None:
+        failure: str | None = None
+        if self._primary is not None:
+            try:
+                result = _within_time(self._primary, transcript)
+            except SummaryError as error:
+                failure = error.code
+                log.warning("model_failed", session_id=str(session_id), code=failure, tries=tries)
+                if isinstance(error, SummaryTemporarilyFailed) and tries < len(RETRY_AFTER_S):
+                    pause_s = max(RETRY_AFTER_S[tries], error.retry_after_s or 0)
+                    pause_s = min(pause_s, LONGEST_RETRY_AFTER_S)
+                    self._finish(
+                        session_id,
+                        attempt,
+                        SummaryStatus.FAILED,
+                        failure,
+                        check_after=timedelta(seconds=pause_s) + LEASE,
+                    )
+                    return pause_s
+            else:
+                self._store(business_id, session_id, attempt, result, None)
+                return None
+        self._store(business_id, session_id, attempt, self._fallback.summarize(transcript), failure)
+        return None
+
+    def _store(
+        self,
+        business_id: BusinessId,
+        session_id: SessionId,
+        attempt: int,
+        result: SummaryResult,
+        failure: str | None,
+    ) -> None:
+        values: dict[str, Any] = {
+            "session_id": session_id,
+            "business_id": business_id,
+            "attempt": attempt,
+            "summarizer": result.summarizer,
+            "model": result.model,
+            "message_ids": [UUID(one) for one in result.message_ids],
+            "dropped_messages": result.dropped_turns,
+            "tokens": result.tokens,
+            **result.content.model_dump(),
+        }
+        with self._database.transaction() as db:
+            stored = summaries.finish(db, session_id, attempt, SummaryStatus.DONE, reason=failure)
+            if stored:
+                summaries.store(db, values)
+        metrics.SUMMARIES.labels(result.summarizer if stored else "superseded").inc()
+        log.info("summarised", session_id=str(session_id), summarizer=result.summarizer)
+
+    def _finish(
+        self,
+        session_id: SessionId,
+        attempt: int,
+        status: SummaryStatus,
+        reason: str,
+        *,
+        check_after: timedelta | None = None,
+    ) -> None:
+        with self._database.transaction() as db:
+            summaries.finish(
+                db, session_id, attempt, status, reason=reason, check_after=check_after
+            )
+        metrics.SUMMARIES.labels(status.value).inc()
+
+
+def _within_time(summarizer: Summarizer, transcript: Transcript) -> SummaryResult:
+    """Summarise; a model that drips on past the job's time-out is one that timed out."""
+    try:
+        return summarizer.summarize(transcript)
+    except JobTimeoutException:
+        raise SummaryTemporarilyFailed(
+            "model_timeout", f"the model did not end within {SUMMARY_TIMEOUT_S} s"
+        ) from None
+
+
+@lru_cache(maxsize=1)
+def _worker() -> SummaryWorker:
+    services = job_services()
+    primary, fallback = build_summarizers(services.settings)
+    return SummaryWorker(services.database, primary, fallback)
+
+
+def summarize_session(session_id: str, attempt: int) -> Retry | None:
+    """Summarise a session; called by RQ."""
+    job = get_current_job()
+    tries = job.number_of_retries or 0 if job is not None else 0
+    pause_s = _worker().summarize(SessionId(UUID(session_id)), attempt, tries)
+    if pause_s is None:
+        return None
+    return Retry(max=len(RETRY_AFTER_S), interval=round(pause_s))

@@ -1,0 +1,200 @@
+"""The safety net: finds in Postgres what events missed, and puts it right.
+
+Runs at start, on every reconnect and every few seconds, in each listener process; two at once are
+safe. Each pass costs what it finds, not what exists, and one that fails never stops the others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from timer_service import metrics
+from timer_service.arming import Armer
+from timer_service.audit import Auditor
+from timer_service.closing import Closer
+from timer_service.database import Database
+from timer_service.errors import TimerServiceError
+from timer_service.job_queue import CallbackJob, JobQueue, SummaryJob
+from timer_service.live_chats import Arm, ArmOutcome, LiveChats
+from timer_service.rebuild import Rebuilder
+from timer_service.records import callbacks, session_sweeps, sessions, summaries
+
+log = structlog.get_logger(__name__)
+
+PAGE = 500
+OVERLAP = timedelta(seconds=60)
+"""How far each pass reads back before its watermark: transactions commit out of order."""
+OVERDUE_BY = timedelta(milliseconds=500)
+"""What the listener has not closed by then is the sweep's."""
+LOOK_AGAIN_AFTER = timedelta(seconds=30)
+_MOST_PAGES = 200
+_WATERMARKS_SHARD = 0
+_REPAIRS = {ArmOutcome.ARMED, ArmOutcome.ANEW}
+
+
+class Sweeper:
+    """Looks for what was missed."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        live_chats: LiveChats,
+        armer: Armer,
+        jobs: JobQueue,
+        closer: Closer,
+        rebuilder: Rebuilder,
+        auditor: Auditor,
+        shards: int,
+        period_s: float,
+    ) -> None:
+        self._database = database
+        self._live_chats = live_chats
+        self._armer = armer
+        self._jobs = jobs
+        self._closer = closer
+        self._rebuilder = rebuilder
+        self._auditor = auditor
+        self._shards = shards
+        self._period_s = period_s
+        self._wake = threading.Event()
+
+    def wake(self) -> None:
+        """Sweep now: events may have been lost, or Redis cannot be trusted."""
+        self._wake.set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Sweep until told to stop."""
+        while not stop.is_set():
+            self._wake.clear()
+            self.sweep_once()
+            self._wake.wait(self._period_s)
+
+    def sweep_once(self) -> dict[str, int]:
+        """Run every pass once; return how many things each put right. Faults are logged."""
+        passes: dict[str, Callable[[], int]] = {
+            "rebuild": self.rebuild_once,
+            "overdue": self.close_overdue_once,
+            "opened": self.arm_opened_once,
+            "closed": self.forget_closed_once,
+            "summaries": self.restart_summaries_once,
+            "callbacks": self.restart_callbacks_once,
+            "audit": self._auditor.audit_once,
+        }
+        repaired = {}
+        for name, sweep in passes.items():
+            try:
+                repaired[name] = sweep()
+            except TimerServiceError as error:
+                log.warning("sweep_pass_failed", sweep=name, cause=str(error))
+            except Exception:
+                log.exception("sweep_pass_broke", sweep=name)
+            else:
+                metrics.SWEEP_REPAIRS.labels(name).inc(repaired[name])
+        if any(repaired.values()):
+            log.info("swept", **{name: count for name, count in repaired.items() if count})
+        return repaired
+
+    def rebuild_once(self) -> int:
+        """Rebuild the shards whose epoch is not right."""
+        return sum(self._rebuilder.rebuild_once(shard) for shard in range(self._shards))
+
+    def close_overdue_once(self) -> int:
+        """Close what is open and overdue, page by page."""
+        closed = 0
+        for _ in range(_MOST_PAGES):
+            with self._database.transaction() as db:
+                members = session_sweeps.overdue(db, by=OVERDUE_BY, limit=PAGE)
+            closed_now = self._closer.close_claimed(members)
+            closed += closed_now
+            if len(members) < PAGE or closed_now == 0:
+                break
+        return closed
+
+    def arm_opened_once(self) -> int:
+        """Arm what opened since the watermark and is not armed; return how many were not."""
+        repaired = 0
+        for since in self._positions("opened"):
+            with self._database.transaction() as db:
+                found, since.last_at = session_sweeps.opened_since(db, since.at, limit=PAGE)
+            outcomes = self._armer.arm([arm_of(one) for one in found])
+            repaired += sum(one in _REPAIRS for one in outcomes)
+        return repaired
+
+    def forget_closed_once(self) -> int:
+        """Forget what closed since the watermark and is still there; return how many were."""
+        repaired = 0
+        for since in self._positions("closed"):
+            with self._database.transaction() as db:
+                found, since.last_at = session_sweeps.closed_since(db, since.at, limit=PAGE)
+            repaired += self._live_chats.forget(found)
+        return repaired
+
+    def restart_summaries_once(self) -> int:
+        """Enqueue again the summaries whose jobs are lost; return how many."""
+        with self._database.transaction() as db:
+            found = summaries.unfinished(db, limit=PAGE)
+        if not found:
+            return 0
+        jobs = {SummaryJob(one.session_id, one.attempt): one for one in found}
+        waiting = self._jobs.still_waiting(jobs)
+        lost = [one for job, one in jobs.items() if job.job_id not in waiting]
+        kept = [one.session_id for job, one in jobs.items() if job.job_id in waiting]
+        with self._database.transaction() as db:
+            if kept:
+                summaries.postpone(db, kept, LOOK_AGAIN_AFTER)
+            again = summaries.begin_again(db, lost, LOOK_AGAIN_AFTER) if lost else []
+        self._jobs.enqueue([SummaryJob(one.session_id, one.attempt) for one in again])
+        return len(again)
+
+    def restart_callbacks_once(self) -> int:
+        """Enqueue again the callbacks whose jobs are lost; return how many."""
+        with self._database.transaction() as db:
+            found = callbacks.unfinished(db, limit=PAGE)
+        if not found:
+            return 0
+        jobs = {CallbackJob(one.session_id, one.callback_id, one.attempt): one for one in found}
+        waiting = self._jobs.still_waiting(jobs)
+        lost = [one for job, one in jobs.items() if job.job_id not in waiting]
+        kept = [one for job, one in jobs.items() if job.job_id in waiting]
+        with self._database.transaction() as db:
+            if kept:
+                callbacks.postpone(db, kept, LOOK_AGAIN_AFTER)
+            again = callbacks.begin_again(db, lost, LOOK_AGAIN_AFTER) if lost else []
+        self._jobs.enqueue(
+            [CallbackJob(one.session_id, one.callback_id, one.attempt) for one in again]
+        )
+        return len(again)
+
+    def _positions(self, watermark: str) -> Iterator[_Position]:
+        """Yield where to read from, page by page; keep the watermark once all was read.
+
+        The caller sets ``last_at`` to the instant of the last row it read, None for no row.
+        """
+        with self._database.transaction() as db:
+            now = sessions.read_clock(db)
+        kept_at = self._live_chats.read_swept(_WATERMARKS_SHARD).get(watermark, now)
+        position = _Position(kept_at - OVERLAP)
+        for _ in range(_MOST_PAGES):
+            yield position
+            if position.last_at is None:
+                self._live_chats.save_swept(_WATERMARKS_SHARD, {watermark: now})
+                return
+            position = _Position(position.last_at)
+        self._live_chats.save_swept(_WATERMARKS_SHARD, {watermark: position.at})
+
+
+@dataclass(slots=True)
+class _Position:
+    at: datetime
+    last_at: datetime | None = None
+
+
+def arm_of(session: sessions.Armable) -> Arm:
+    """Return what the live keys are told of an open session."""
+    return Arm(session.business_id, session.session_id, session.version, session.remaining_ms)

@@ -1,0 +1,191 @@
+"""Settings → clients → services, for every process: the only place that builds clients.
+
+Nothing here opens a connection; each pool does at its first use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from redis import Redis
+
+from timer_service.access import Keys
+from timer_service.active_chats import ActiveChatsReader
+from timer_service.administration import Administration
+from timer_service.arming import Armer
+from timer_service.audit import Auditor
+from timer_service.clock_guard import ClockGuard
+from timer_service.closing import Closer, Completion
+from timer_service.connection_directory import ConnectionDirectory
+from timer_service.database import Database
+from timer_service.expiry_listener import ExpiryListener
+from timer_service.follow_up import FollowUp
+from timer_service.intake import Intake
+from timer_service.job_queue import JobQueue
+from timer_service.live_chats import LiveChats
+from timer_service.rebuild import Rebuilder
+from timer_service.redis_clients import (
+    REQUEST_TIMEOUT_S,
+    database_of,
+    default_queue_url,
+    pubsub_client,
+    queue_client,
+    request_client,
+    worker_client,
+)
+from timer_service.secret_box import SecretBox
+from timer_service.service import TimerService
+from timer_service.settings import Settings, load_settings
+from timer_service.sweeper import Sweeper
+
+
+@dataclass(frozen=True, slots=True)
+class WebServices:
+    """What a process that answers requests needs."""
+
+    settings: Settings
+    database: Database
+    live_chats: LiveChats
+    jobs: JobQueue
+    keys: Keys
+    intake: Intake
+    active_chats: ActiveChatsReader
+    directory: ConnectionDirectory
+    administration: Administration
+    service: TimerService
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundServices:
+    """What the listener, the sweeper and the workers need."""
+
+    settings: Settings
+    database: Database
+    live_chats: LiveChats
+    jobs: JobQueue
+    follow_up: FollowUp
+    closer: Closer
+
+
+def queue_url(settings: Settings) -> str:
+    """Where RQ lives: as set, or the next database of the live keys' server."""
+    if settings.queue_redis_url is not None:
+        return settings.queue_redis_url.get_secret_value()
+    return default_queue_url(settings.require_redis_url())
+
+
+def rq_client(settings: Settings) -> Redis:
+    """Make a client for RQ."""
+    return queue_client(queue_url(settings))
+
+
+def _request_jobs(settings: Settings) -> JobQueue:
+    """Put jobs into queues while somebody waits for an answer: what fails is the sweep's."""
+    return JobQueue(queue_client(queue_url(settings), timeout_s=REQUEST_TIMEOUT_S))
+
+
+def build_service(settings: Settings) -> TimerService:
+    """Build the service alone, as a program has it in-process: it needs no encryption keys."""
+    database = Database.for_requests(settings.require_database_url())
+    live_chats = LiveChats(request_client(settings.require_redis_url()), settings.shards)
+    follow_up = FollowUp(Armer(database, live_chats), _request_jobs(settings))
+    return _service(database, live_chats, follow_up)
+
+
+def _service(database: Database, live_chats: LiveChats, follow_up: FollowUp) -> TimerService:
+    return TimerService(
+        database=database,
+        intake=Intake(database, follow_up),
+        completion=Completion(database, follow_up),
+        follow_up=follow_up,
+        active_chats=ActiveChatsReader(database, live_chats),
+    )
+
+
+def build_web(settings: Settings) -> WebServices:
+    """Build what answers requests: short time-outs everywhere."""
+    database = Database.for_requests(settings.require_database_url())
+    live_chats = LiveChats(request_client(settings.require_redis_url()), settings.shards)
+    jobs = _request_jobs(settings)
+    follow_up = FollowUp(Armer(database, live_chats), jobs)
+    secret_box = SecretBox(settings.encryption_key_list())
+    keys = Keys(database, settings.admin_key.get_secret_value() if settings.admin_key else None)
+    return WebServices(
+        settings=settings,
+        database=database,
+        live_chats=live_chats,
+        jobs=jobs,
+        keys=keys,
+        intake=Intake(database, follow_up),
+        active_chats=ActiveChatsReader(database, live_chats),
+        directory=ConnectionDirectory(database, secret_box),
+        administration=Administration(
+            database,
+            keys=keys,
+            secret_box=secret_box,
+            completion=Completion(database, follow_up),
+            follow_up=follow_up,
+            public_url=settings.public_url,
+            idle_gap_s=settings.idle_gap_s,
+        ),
+        service=_service(database, live_chats, follow_up),
+    )
+
+
+def build_background(settings: Settings) -> BackgroundServices:
+    """Build what works in the background: it may wait longer and sees every error."""
+    database = Database.for_workers(settings.require_database_url())
+    live_chats = LiveChats(worker_client(settings.require_redis_url()), settings.shards)
+    jobs = JobQueue(rq_client(settings))
+    follow_up = FollowUp(Armer(database, live_chats), jobs)
+    return BackgroundServices(
+        settings=settings,
+        database=database,
+        live_chats=live_chats,
+        jobs=jobs,
+        follow_up=follow_up,
+        closer=Closer(database, follow_up, ClockGuard()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerServices:
+    """The two duties of a listener process."""
+
+    listener: ExpiryListener
+    sweeper: Sweeper
+
+
+def build_listener(settings: Settings) -> ListenerServices:
+    """Build the expiry listener and the sweeper that backs it."""
+    services = build_background(settings)
+    redis_url = settings.require_redis_url()
+    armer = Armer(services.database, services.live_chats)
+    sweeper = Sweeper(
+        database=services.database,
+        live_chats=services.live_chats,
+        jobs=services.jobs,
+        closer=services.closer,
+        rebuilder=Rebuilder(services.database, services.live_chats, settings.shards),
+        auditor=Auditor(services.database, services.live_chats, armer),
+        armer=armer,
+        shards=settings.shards,
+        period_s=settings.sweep_period_s,
+    )
+    listener = ExpiryListener(
+        services.live_chats,
+        services.closer,
+        client=worker_client(redis_url),
+        events_client=pubsub_client(redis_url),
+        database=database_of(redis_url),
+        on_resubscribed=sweeper.wake,
+        on_untrusted=lambda _shard: sweeper.wake(),
+    )
+    return ListenerServices(listener, sweeper)
+
+
+@lru_cache(maxsize=1)
+def job_services() -> BackgroundServices:
+    """Return this worker process's services: RQ calls entry points with ids and nothing else."""
+    return build_background(load_settings())
