@@ -1,0 +1,18 @@
+"""The console: the pages a shop owner reads, rendered here and made live by a little htmx.
+
+`timer_http.create_app` registers ``blueprint`` and calls ``init_app``. Everything shown comes from
+`WebServices`; nothing here talks to Redis, Postgres or a gateway.
+"""
+
+from __future__ import annotations
+
+from timer_http.console import (  # noqa: F401 - importing them hangs their views on the blueprint
+    business_pages,
+    error_pages,
+    session_pages,
+    sign_in_pages,
+)
+from timer_http.console.pages import blueprint
+from timer_http.console.setup import init_app
+
+__all__ = ["blueprint", "init_app"]

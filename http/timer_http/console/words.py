@@ -1,0 +1,120 @@
+"""The console's words for stored values: one function per kind, called from templates.
+
+A value without a word here is shown as it is stored, so a newer row never breaks a page.
+"""
+
+from __future__ import annotations
+
+from timer_http.console.i18n import gettext
+from timer_service.messages import CloseReason, ConnectionState, Delivery, ProviderName
+from timer_service.resources import Session
+
+_PROVIDERS: dict[str, str] = {
+    ProviderName.META: "WhatsApp Cloud API",
+    ProviderName.BAILEYS: "Baileys",
+    ProviderName.TWILIO: "Twilio",
+    ProviderName.WAHA: "WAHA",
+}
+_SHAPES: dict[str, str] = {
+    ConnectionState.CONNECTED: "good",
+    ConnectionState.WAITING_QR: "waiting",
+    ConnectionState.CONNECTING: "waiting",
+    ConnectionState.NEW: "unknown",
+}
+_TICKS: dict[str, str] = {
+    Delivery.PENDING: "◷",
+    Delivery.SENT: "✓",
+    Delivery.DELIVERED: "✓✓",
+    Delivery.READ: "✓✓",
+    Delivery.PLAYED: "✓✓",
+    Delivery.FAILED: "✕",
+}
+
+
+def provider(name: str) -> str:
+    """Return the name people know a gateway by."""
+    return _PROVIDERS.get(name, name)
+
+
+def connection_state(status: str) -> str:
+    """Say what a gateway last told of a connection."""
+    return {
+        ConnectionState.NEW.value: gettext("No status yet"),
+        ConnectionState.CONNECTING.value: gettext("Connecting"),
+        ConnectionState.WAITING_QR.value: gettext("Waiting for QR"),
+        ConnectionState.CONNECTED.value: gettext("Connected"),
+        ConnectionState.LOGGED_OUT.value: gettext("Disconnected"),
+        ConnectionState.FAILED.value: gettext("Disconnected"),
+        ConnectionState.REMOVED.value: gettext("Disconnected"),
+    }.get(status, status)
+
+
+def connection_shape(status: str) -> str:
+    """Return which mark stands before the word: ``good``, ``waiting``, ``unknown`` or ``bad``."""
+    return _SHAPES.get(status, "bad")
+
+
+def session_state(session: Session) -> str:
+    """Say whether a conversation goes on, and if not, what ended it."""
+    if session.is_open:
+        return gettext("Active")
+    return {
+        CloseReason.IDLE.value: gettext("Closed: customer went quiet"),
+        CloseReason.COMPLETED.value: gettext("Closed by an agent"),
+        CloseReason.RECOVERED.value: gettext("Closed: recorded afterwards"),
+        CloseReason.REPLACED.value: gettext("Joined with another conversation"),
+    }.get(session.close_reason or "", gettext("Closed"))
+
+
+def author(name: str) -> str:
+    """Say who wrote a message."""
+    return {
+        "customer": gettext("Customer"),
+        "agent": gettext("Agent"),
+        "bot": gettext("Bot"),
+        "system": gettext("System"),
+    }.get(name, name)
+
+
+def delivery(status: str) -> str:
+    """Say how far an outgoing message got."""
+    return {
+        Delivery.PENDING.value: gettext("Waiting to be sent"),
+        Delivery.SENT.value: gettext("Sent"),
+        Delivery.DELIVERED.value: gettext("Delivered"),
+        Delivery.READ.value: gettext("Read"),
+        Delivery.PLAYED.value: gettext("Played"),
+        Delivery.FAILED.value: gettext("Not delivered"),
+    }.get(status, status)
+
+
+def delivery_ticks(status: str) -> str:
+    """Return the mark of a delivery state; its word stands beside it for screen readers."""
+    return _TICKS.get(status, "")
+
+
+def message_type(name: str) -> str:
+    """Say what a message without plain text is; ``""`` for text."""
+    return {
+        "text": "",
+        "image": gettext("Photo"),
+        "video": gettext("Video"),
+        "document": gettext("Document"),
+        "audio": gettext("Audio"),
+        "voice": gettext("Voice message"),
+        "sticker": gettext("Sticker"),
+        "location": gettext("Location"),
+        "contacts": gettext("Contact card"),
+        "button_reply": gettext("Button pressed"),
+        "list_reply": gettext("Chosen from a list"),
+        "order": gettext("Order"),
+        "system": gettext("WhatsApp notice"),
+        "unsupported": gettext("A kind of message that cannot be shown"),
+    }.get(name, name)
+
+
+def summary_skipped(reason: str | None) -> str:
+    """Say why a conversation has no summary and will have none."""
+    if reason == "too_short":
+        return gettext("Nothing was said that needs a summary.")
+    return gettext("No summary is made of this conversation.")

@@ -1,0 +1,70 @@
+"""``/metrics``: what the processes counted, and what is active and waiting now, for Prometheus."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from flask import Response
+from flask_openapi.blueprint import APIBlueprint
+from flask_openapi.models.tag import Tag
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from timer_http.context import current_services
+from timer_service.errors import RedisUnavailable
+from timer_service.wiring import WebServices
+
+blueprint = APIBlueprint(
+    "exposition", __name__, abp_tags=[Tag(name="Operation", description="For whoever runs this.")]
+)
+
+
+@blueprint.get(
+    "/metrics", responses={200: {"description": "Metrics", "content": {"text/plain": {}}}}
+)
+def metrics() -> Response:
+    """Write every metric. What Redis cannot tell now is left out, never guessed."""
+    now = CollectorRegistry()
+    now.register(_Now(current_services()))
+    body = generate_latest(_counted()) + generate_latest(now)
+    return Response(body, content_type=CONTENT_TYPE_LATEST)
+
+
+def _counted() -> CollectorRegistry:
+    # The variable is prometheus_client's own: with it, all processes' counts are added up.
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
+
+
+class _Now(Collector):
+    """What is true at the instant of the scrape."""
+
+    def __init__(self, services: WebServices) -> None:
+        self._services = services
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Ask Redis; a part that cannot be had is absent."""
+        try:
+            active = self._services.live_chats.count_all()
+        except RedisUnavailable:
+            active = None
+        if active is not None:
+            yield GaugeMetricFamily("timer_active_chats", "Active chats of all.", value=active)
+        try:
+            depths = self._services.jobs.depths()
+        except RedisUnavailable:
+            return
+        waiting = GaugeMetricFamily("timer_jobs_waiting", "Jobs that wait.", labels=["queue"])
+        for queue, depth in depths.items():
+            waiting.add_metric([queue], depth)
+        yield waiting
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Say nothing at registration, so that registering asks nobody."""
+        return iter(())

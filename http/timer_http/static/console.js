@@ -1,0 +1,59 @@
+// The little that a server-rendered page cannot do: count down, stay calm, and admit when the
+// server is away. Everything else works without it.
+
+(() => {
+  "use strict";
+
+  const serverTime = Number(document.querySelector("meta[name=server-time-ms]")?.content);
+  const aheadMs = serverTime ? Date.now() - serverTime : 0;
+
+  const twoDigits = (value) => String(value).padStart(2, "0");
+
+  const asClock = (seconds) => {
+    const hours = Math.floor(seconds / 3600);
+    const rest = `${twoDigits(Math.floor(seconds / 60) % 60)}:${twoDigits(seconds % 60)}`;
+    return hours ? `${hours}:${rest}` : rest.replace(/^0/, "");
+  };
+
+  const countDown = () => {
+    const nowMs = Date.now() - aheadMs;
+    for (const box of document.querySelectorAll("[data-deadline-ms]")) {
+      const leftMs = Math.max(0, Number(box.dataset.deadlineMs) - nowMs);
+      const bar = box.querySelector("progress");
+      bar.hidden = false;
+      bar.value = Math.min(1, leftMs / Number(box.dataset.gapMs));
+      box.querySelector("time").textContent = asClock(Math.ceil(leftMs / 1000));
+    }
+  };
+
+  // A part that came back unchanged is left alone: focus, selection and an open menu stay.
+  const lastAnswer = new WeakMap();
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    if (detail.xhr.status !== 200) return;
+    if (lastAnswer.get(detail.target) === detail.xhr.responseText) detail.shouldSwap = false;
+    lastAnswer.set(detail.target, detail.xhr.responseText);
+  });
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (document.hidden) event.preventDefault();
+  });
+
+  const showAway = ({ detail }) => {
+    const part = detail.elt;
+    const words = document.querySelector(`[data-when-away="${part.dataset.live}"]`);
+    if (!words || part.dataset.away) return;
+    part.replaceChildren(words.content.cloneNode(true));
+    part.dataset.away = "true";
+    lastAnswer.delete(part);
+  };
+  for (const failure of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {
+    document.addEventListener(failure, showAway);
+  }
+  document.addEventListener("htmx:afterSwap", ({ detail }) => {
+    delete detail.target.dataset.away;
+    countDown();
+  });
+
+  countDown();
+  setInterval(countDown, 1000);
+})();

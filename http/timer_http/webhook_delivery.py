@@ -1,0 +1,93 @@
+"""Sorts the items of one authentic webhook by connection and hands each its own to intake.
+
+One tenant's trouble is never another's: every connection's items are one transaction, and all are
+tried before the webhook is answered.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from enum import StrEnum
+
+from werkzeug.exceptions import ServiceUnavailable
+
+from timer_http.problems import log_unexpected
+from timer_service import metrics
+from timer_service.connection_directory import KnownConnection
+from timer_service.errors import DatabaseUnavailable, NotFound
+from timer_service.ids import ConnectionId
+from timer_service.intake import Intake
+from timer_service.messages import Event, ProviderName, Skipped
+
+
+class Result(StrEnum):
+    """What a webhook came to."""
+
+    ACCEPTED = "accepted"
+    FOREIGN = "foreign"
+    SKIPPED = "skipped"
+
+
+class Delivery:
+    """The items of one webhook."""
+
+    def __init__(self, provider: ProviderName) -> None:
+        self.provider = provider
+        self._events: dict[ConnectionId, list[Event]] = defaultdict(list)
+        self._has_foreign = False
+
+    def add(self, connection: KnownConnection | None, event: Event) -> None:
+        """Note an event of a connection, or of None that this request may act for."""
+        if isinstance(event, Skipped):
+            self._skip(event.reason)
+        elif connection is None:
+            self._has_foreign = True
+            self._skip("foreign")
+        else:
+            self._events[connection.id].append(event)
+
+    def hand_over(self, intake: Intake) -> Result:
+        """Hand each connection's events to intake, in their order.
+
+        Raises:
+            ServiceUnavailable: something of it is not stored; all of it may be brought again.
+        """
+        has_failed = False
+        has_recorded = False
+        for connection_id, events in self._events.items():
+            try:
+                has_recorded |= self._record(intake, connection_id, events)
+            except DatabaseUnavailable:
+                has_failed = True
+            except Exception as error:  # noqa: BLE001  # whatever it is, the others' come first
+                log_unexpected(error)
+                has_failed = True
+                self._record_each(intake, connection_id, events)
+        if has_failed:
+            raise ServiceUnavailable("try again in a moment")
+        if has_recorded:
+            return Result.ACCEPTED
+        return Result.FOREIGN if self._has_foreign else Result.SKIPPED
+
+    def _record(self, intake: Intake, connection_id: ConnectionId, events: Sequence[Event]) -> bool:
+        try:
+            intake.record(connection_id, events)
+        except NotFound:
+            for _ in events:
+                self._skip("gone")
+            return False
+        return True
+
+    def _record_each(
+        self, intake: Intake, connection_id: ConnectionId, events: Sequence[Event]
+    ) -> None:
+        """Store what can be stored of a batch in which one event cannot."""
+        for event in events if len(events) > 1 else ():
+            try:
+                intake.record(connection_id, [event])
+            except Exception as error:  # noqa: BLE001  # the next one may be storable
+                log_unexpected(error)
+
+    def _skip(self, reason: str) -> None:
+        metrics.SKIPPED_ITEMS.labels(self.provider.value, reason).inc()

@@ -1,0 +1,101 @@
+"""Which connection, or which app, a webhook proves to come from.
+
+Who does not prove anything gets None, and the same work is done whether the connection exists or
+not. What the directory's copy does not know, or does not believe, is looked up afresh once, so a
+new connection or secret works at once.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from uuid import UUID
+
+from timer_service.connection_directory import ConnectionDirectory, KnownConnection
+from timer_service.messages import ProviderName
+from timer_service.providers import meta
+from timer_service.providers.base import Provider, WebhookRequest
+
+_NOBODY = UUID(int=0)
+_NOBODYS_SECRET = secrets.token_urlsafe(32)
+
+
+def find_connection(
+    directory: ConnectionDirectory,
+    provider: Provider,
+    connection_id: str,
+    incoming: WebhookRequest,
+) -> KnownConnection | None:
+    """Return the connection with this id if the request proves that it speaks for it.
+
+    Raises:
+        DatabaseUnavailable: the connections could not be read.
+    """
+    wanted = _as_id(connection_id)
+    for fresh in (False, True):
+        connection = directory.of_provider(provider.name, fresh=fresh).get(wanted)
+        held = connection.secrets if connection else _nobodys_secrets(provider)
+        if provider.is_authentic(incoming, held) and connection is not None:
+            return connection
+    return None
+
+
+def find_meta_app(
+    directory: ConnectionDirectory, incoming: WebhookRequest
+) -> tuple[str, Mapping[str, KnownConnection]] | None:
+    """Return the secret of the known app that signed the request, and that app's numbers.
+
+    Raises:
+        DatabaseUnavailable: the connections could not be read.
+    """
+    for fresh in (False, True):
+        for app_secret, connections in meta_apps(directory, fresh=fresh).items():
+            if meta.PROVIDER.is_authentic(incoming, {"app_secret": app_secret}):
+                return app_secret, connections
+    return None
+
+
+def meta_apps(
+    directory: ConnectionDirectory, *, fresh: bool
+) -> dict[str, dict[str, KnownConnection]]:
+    """Return the known numbers of each app: app secret → phone_number_id → connection."""
+    apps: dict[str, dict[str, KnownConnection]] = {_NOBODYS_SECRET: {}}
+    for connection in directory.of_provider(ProviderName.META, fresh=fresh).values():
+        app_secret = connection.secrets.get("app_secret")
+        if app_secret:
+            apps.setdefault(app_secret, {})[connection.external_id] = connection
+    return apps
+
+
+def answer_meta_check(
+    directory: ConnectionDirectory, query: Mapping[str, str], connection_id: str | None
+) -> str | None:
+    """Return the challenge to answer Meta's check with, None to refuse it.
+
+    The token may be any connection's, or must be that of the one named.
+
+    Raises:
+        DatabaseUnavailable: the connections could not be read.
+    """
+    wanted = None if connection_id is None else _as_id(connection_id)
+    for fresh in (False, True):
+        tokens = [
+            connection.secrets.get("verify_token", "")
+            for connection in directory.of_provider(ProviderName.META, fresh=fresh).values()
+            if wanted in {None, connection.id}
+        ]
+        challenge = meta.verification_answer(query, tokens or [_NOBODYS_SECRET])
+        if challenge is not None:
+            return challenge
+    return None
+
+
+def _nobodys_secrets(provider: Provider) -> Mapping[str, str]:
+    return dict.fromkeys(provider.secret_names, _NOBODYS_SECRET)
+
+
+def _as_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        return _NOBODY

@@ -1,0 +1,185 @@
+"""Whatever is sent, the answer is never a 5xx."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.web.shop import ADMIN_KEY, Shop, meta_signature, path_of
+from tests.web.test_api_keys_and_roles import CALLS, fill
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(codec=None), max_size=40)
+    | st.sampled_from(
+        ["\x00", "\ud800", "\\u0000", "972500000001", "lid:1", "2026-01-01T00:00:00Z"]
+    )
+    | st.uuids().map(str)
+)
+ANYTHING = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(codec=None), max_size=10), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+FIELDS = {
+    "name": SCALARS, "idle_gap_s": SCALARS, "touch_on": SCALARS, "country": SCALARS,
+    "locale": SCALARS, "timezone": SCALARS, "provider": st.sampled_from(["meta", "baileys", "x"]),
+    "external_id": SCALARS, "base_url": SCALARS, "role": st.sampled_from(["viewer", "x"]),
+    "customer_wa_id": SCALARS, "context": ANYTHING, "order_details": ANYTHING,
+    "secrets": st.dictionaries(st.sampled_from(["token", "app_secret", "x y"]), SCALARS),
+}  # fmt: skip
+MESSAGE = st.fixed_dictionaries(
+    {
+        "provider_message_id": st.text(st.characters(codec=None), min_size=1, max_size=20),
+        "customer_wa_id": st.sampled_from(["972500000001", "111@lid", "bsuid:IL.1", "x"]) | SCALARS,
+        "direction": st.sampled_from(["in", "out"]),
+    },
+    optional={
+        "author": st.sampled_from(["customer", "agent", "bot", "system"]),
+        "type": st.text(st.characters(codec=None), max_size=10),
+        "text": SCALARS,
+        "media": st.fixed_dictionaries(
+            {}, optional={"url": SCALARS, "size_bytes": SCALARS, "file_name": SCALARS}
+        ),
+        "customer_name": SCALARS,
+        "sent_at": st.datetimes().map(lambda one: f"{one.isoformat()}Z") | SCALARS,
+    },
+)
+FUZZ = settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+BODIES = [(method, rule) for method, rule in CALLS if method in {"POST", "PATCH"}]
+
+
+@pytest.fixture
+def busy_shop(shop: Shop) -> Shop:
+    shop.connections["baileys"] = shop.connect("baileys")
+    shop.connections["meta"] = shop.connect("meta")
+    shop.record(shop.connections["baileys"], "hello")
+    return shop
+
+
+def send(shop: Shop, method: str, rule: str, body: bytes) -> None:
+    """Send with the shop's own ids in the path, so that the body is looked at."""
+    session_id = shop.sessions[-1]["id"] if "<session_id>" in rule else ""
+    connection_id = shop.connections["baileys"]["id"]
+    path = rule.replace("<session_id>", session_id).replace("<connection_id>", connection_id)
+    key = "admin" if rule == "/api/businesses" else "manager"
+    answer = shop.request(
+        method, fill(path, shop.id), data=body, content_type="application/json", role=key
+    )
+    assert answer.status_code < 500, (method, rule, body, answer.text)
+    if answer.status_code >= 400:
+        assert answer.mimetype == "application/problem+json"
+
+
+@pytest.fixture
+def admin_too(busy_shop: Shop) -> Shop:
+    busy_shop.keys["admin"] = ADMIN_KEY
+    return busy_shop
+
+
+@pytest.mark.parametrize(("method", "rule"), BODIES)
+@FUZZ
+@given(data=st.data())
+def test_no_body_of_any_call_is_a_5xx(
+    admin_too: Shop, app: Flask, method: str, rule: str, data: st.DataObject
+) -> None:
+    own_id = admin_too.connections["baileys"]["id"]
+    known = {
+        **FIELDS,
+        "connection_id": st.just(own_id) | SCALARS,
+        "messages": st.lists(MESSAGE, max_size=3) | ANYTHING,
+    }
+    names = fields_of(app, method, rule)
+    body = data.draw(
+        st.fixed_dictionaries({}, optional={name: known[name] for name in names})
+        | st.fixed_dictionaries({name: known[name] for name in names})
+        | ANYTHING
+    )
+    send(admin_too, method, rule, json.dumps(body).encode())
+
+
+def fields_of(app: Flask, method: str, rule: str) -> list[str]:
+    """Return the names a call's body may have, by the OpenAPI document."""
+    document = app.api_doc
+    path = rule.replace("<", "{").replace(">", "}")
+    content = document["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
+    if not content:
+        return []
+    name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    return list(document["components"]["schemas"][name]["properties"])
+
+
+@FUZZ
+@given(messages=st.lists(MESSAGE, min_size=1, max_size=3))
+def test_what_was_recorded_can_always_be_read_back(busy_shop: Shop, messages: list[Any]) -> None:
+    body = {"connection_id": busy_shop.connections["baileys"]["id"], "messages": messages}
+    answer = busy_shop.post(
+        "/api/messages/record", data=json.dumps(body), content_type="application/json"
+    )
+    assert answer.status_code in {200, 400, 422}, answer.text
+    for session in busy_shop.get("/api/sessions?limit=100").json["items"][:3]:
+        assert busy_shop.get(f"/api/sessions/{session['id']}/messages").status_code == 200
+    assert busy_shop.get("/api/contacts").status_code == 200
+    assert busy_shop.get("/sessions/active").status_code == 200
+
+
+@FUZZ
+@given(context=st.dictionaries(st.text(st.characters(codec=None), max_size=5), ANYTHING))
+def test_any_context_is_kept_or_refused(busy_shop: Shop, context: dict[str, Any]) -> None:
+    path = f"/api/sessions/{busy_shop.sessions[-1]['id']}"
+    body = json.dumps({"context": context}).encode()
+    answer = busy_shop.patch(path, data=body, content_type="application/json")
+    assert answer.status_code in {200, 400, 422}
+    assert busy_shop.get(path).status_code == 200
+
+
+@FUZZ
+@given(body=st.binary(max_size=200) | ANYTHING.map(lambda one: json.dumps(one).encode()))
+def test_no_authentic_webhook_is_a_5xx(busy_shop: Shop, app: Flask, body: bytes) -> None:
+    client = app.test_client()
+    meta, baileys = busy_shop.connections["meta"], busy_shop.connections["baileys"]
+    headers = meta_signature(body, meta["secrets"]["app_secret"])
+    for answer in (
+        client.post("/webhooks/meta", data=body, headers=headers),
+        client.post(f"/webhooks/meta/{meta['id']}", data=body, headers=headers),
+        client.post(path_of(baileys["webhook_url"]), data=body),
+        client.post(f"{path_of(baileys['webhook_url'])}/messages-upsert", data=body),
+    ):
+        assert answer.status_code in {200, 400}, (body, answer.text)
+
+
+@FUZZ
+@given(
+    name=st.sampled_from(
+        ["limit", "cursor", "state", "provider", "customer_wa_id", "since", "until", "business_id"]
+    ),
+    value=st.text(max_size=60),
+    path=st.sampled_from(
+        ["/api/sessions", "/api/contacts", "/api/connections", "/api/whatsapp/active-chats"]
+    ),
+)
+def test_no_query_is_a_5xx(busy_shop: Shop, name: str, value: str, path: str) -> None:
+    assert busy_shop.get(path, query_string={name: value}).status_code < 500
+
+
+@FUZZ
+@given(part=st.text(max_size=40))
+def test_no_path_is_a_5xx(busy_shop: Shop, part: str) -> None:
+    for path in ("/session/", "/api/sessions/", "/api/businesses/", "/webhooks/baileys/"):
+        assert busy_shop.get(f"{path}{part}").status_code < 500
+        assert busy_shop.post(f"{path}{part}").status_code < 500
