@@ -1,0 +1,111 @@
+"""Administration from the shell: businesses, keys and connections.
+
+Words of the `timer-service` command for whoever holds the server; the same operations as the API.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from timer_service.durations import parse_duration_s
+from timer_service.errors import InvalidInput
+from timer_service.ids import BusinessId
+from timer_service.messages import ProviderName, Role
+
+businesses = typer.Typer(help="Businesses.", no_args_is_help=True)
+keys = typer.Typer(help="API keys.", no_args_is_help=True)
+connections = typer.Typer(help="Connections.", no_args_is_help=True)
+
+BusinessOption = Annotated[UUID, typer.Option("--business", help="The business's id.")]
+
+
+@businesses.command("add")
+def add_business(
+    name: str,
+    *,
+    idle_gap: Annotated[str | None, typer.Option(help="Silence that ends a session.")] = None,
+    country: Annotated[str | None, typer.Option(help="Two letters, such as IL.")] = None,
+    locale: Annotated[str, typer.Option(help="he, en, id …")] = "en",
+    timezone: Annotated[str, typer.Option(help="Such as Asia/Jerusalem.")] = "UTC",
+) -> None:
+    """Make a business and print its manager key, this once."""
+    from timer_service.settings import load_settings
+    from timer_service.wiring import build_web
+
+    values: dict[str, object] = {"name": name, "locale": locale, "timezone": timezone}
+    if idle_gap:
+        values["idle_gap_s"] = parse_duration_s(idle_gap)
+    if country:
+        values["country"] = country.upper()
+    business, key = build_web(load_settings()).administration.add_business(values)
+    typer.echo(f"Business  {business.id}\nKey       {key}")
+
+
+@businesses.callback()
+def _businesses() -> None:
+    """Keep `add` a word of its own: a lone command would swallow its group."""
+
+
+@keys.command("add")
+def add_key(
+    business: BusinessOption,
+    role: Annotated[Role, typer.Option(help="viewer, agent or manager.")],
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "",
+) -> None:
+    """Make an API key and print it, this once."""
+    from timer_service.settings import load_settings
+    from timer_service.wiring import build_web
+
+    if role is Role.ADMIN:
+        raise InvalidInput("the admin key is TIMER_ADMIN_KEY: expected viewer, agent or manager")
+    services = build_web(load_settings())
+    owner = services.administration.business(business)
+    key_id, key = services.keys.add(BusinessId(owner.id), role, name)
+    typer.echo(f"Key id  {key_id}\nKey     {key}")
+
+
+@keys.callback()
+def _keys() -> None:
+    """Keep `add` a word of its own."""
+
+
+@connections.command("add")
+def add_connection(
+    *,
+    business: BusinessOption,
+    provider: Annotated[ProviderName, typer.Option(help="The kind of gateway.")],
+    external_id: Annotated[str, typer.Option(help="The account's id at the gateway.")],
+    secret: Annotated[
+        list[str], typer.Option(help="NAME=VALUE, or NAME=- to type it unseen; repeat.")
+    ],
+    name: Annotated[str, typer.Option(help="What people call it.")] = "",
+    base_url: Annotated[str | None, typer.Option(help="The gateway's own address.")] = None,
+) -> None:
+    """Connect an account and print the webhook address to set at the gateway."""
+    from timer_service.settings import load_settings
+    from timer_service.wiring import build_web
+
+    connection = build_web(load_settings()).administration.add_connection(
+        BusinessId(business),
+        provider=provider,
+        external_id=external_id,
+        name=name,
+        base_url=base_url,
+        secrets=dict(_read_secret(one) for one in secret),
+    )
+    typer.echo(f"Connection  {connection.id}\nWebhook     {connection.webhook_url}")
+
+
+@connections.callback()
+def _connections() -> None:
+    """Keep `add` a word of its own."""
+
+
+def _read_secret(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise InvalidInput("a secret is given as NAME=VALUE, or NAME=- to type it unseen")
+    return name, typer.prompt(name, hide_input=True) if value == "-" else value

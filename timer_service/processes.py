@@ -1,0 +1,92 @@
+"""What each process of a deployment runs, from its settings to its last breath.
+
+`cli` calls these; each returns when the process is told to stop (SIGTERM, SIGINT).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import structlog
+
+from timer_service import wiring
+from timer_service.database import Database
+from timer_service.installation import check_shards, make_admin_key
+from timer_service.job_queue import work
+from timer_service.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+WORKER_NICENESS = 10
+"""Summaries can wait: where cores are few, closing on time and answering webhooks come first."""
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that SIGTERM or SIGINT sets."""
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    return stop
+
+
+def run_listener(settings: Settings) -> None:
+    """Run the expiry listener and the sweeper."""
+    with _database(settings) as database:
+        check_shards(database, settings.shards)
+    services = wiring.build_listener(settings)
+    stop = stop_on_signals()
+    sweeping = threading.Thread(target=services.sweeper.run, args=(stop,), name="sweeper")
+    sweeping.start()
+    log.info("listening")
+    try:
+        services.listener.run(stop)
+    finally:
+        stop.set()
+        services.sweeper.wake()
+        sweeping.join()
+        log.info("listener_stopped")
+
+
+def run_worker(settings: Settings, queue: str) -> None:
+    """Run one RQ worker on one queue. RQ handles the signals itself."""
+    os.nice(WORKER_NICENESS)
+    work(wiring.rq_client(settings), queue)
+
+
+def run_web(*, host: str, port: int) -> None:
+    """Become gunicorn, serving the API, the webhooks and the console."""
+    arguments = ["-m", "gunicorn", "-c", "python:timer_http.gunicorn_settings"]
+    arguments += ["-b", f"{host}:{port}", "timer_http.wsgi:app"]
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - one process less
+
+
+def prepare_web(settings: Settings) -> str | None:
+    """Check the installation; return an admin key to show where one was made just now.
+
+    Raises:
+        ConfigurationError: a setting is missing, or not what this installation was made with.
+    """
+    settings.require_redis_url()
+    settings.encryption_key_list()
+    with _database(settings) as database:
+        check_shards(database, settings.shards)
+        return make_admin_key(database) if settings.admin_key is None else None
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[Database]:
+    database = Database.for_workers(settings.require_database_url(), size=1)
+    try:
+        yield database
+    finally:
+        database.close()
