@@ -13,6 +13,7 @@ import pytest
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+from rq.timeouts import JobTimeoutException
 
 from tests.support import fake_model
 from tests.support.builders import NOAM, World, work_off, working_environment
@@ -88,6 +89,18 @@ def due_in_s(world: World, session_id: UUID) -> float | None:
         id=session_id,
     )[0]
     return None if row["s"] is None else float(row["s"])
+
+
+def test_a_model_that_drips_on_past_the_jobs_time_out_has_timed_out(
+    world: World, closed: SessionId
+) -> None:
+    model = StubSummarizer(faults=[JobTimeoutException("90 s")])
+    pause_s = worker(world, model).summarize(closed, 1, 0)
+    assert pause_s == RETRY_AFTER_S[0]
+    assert (summary_of(world, closed).status, summary_of(world, closed).reason) == (
+        "failed",
+        "model_timeout",
+    )
 
 
 class TestDone:
