@@ -205,6 +205,7 @@ def test_what_others_wrote_runs_nowhere_and_nothing_is_fetched_from_elsewhere(
     assert {url.startswith(console.address) for url in requests} == {True}
 
 
+@pytest.mark.slow
 def test_a_part_that_did_not_change_is_left_alone(console: Console, page: Page) -> None:
     shop = console.open_shop()
     conversation = shop.hear("hello")

@@ -72,6 +72,7 @@ def test_the_demo_tells_its_whole_story_unattended() -> None:
         assert said in out
 
 
+@pytest.mark.slow
 def test_an_exported_chat_is_played_with_the_sessions_it_had(tmp_path: Path) -> None:
     chat = tmp_path / "WhatsApp Chat with Dana.txt"
     chat.write_text(EXPORT, encoding="utf-8")
