@@ -13,6 +13,13 @@ from timer_service.database import Database
 from timer_service.keys import Member
 from timer_service.live_chats import Arm, ArmOutcome, LiveChats
 from timer_service.records import sessions
+from timer_service.records.sessions import Armable
+
+
+def arm_of(session: Armable, *, elapsed_ms: int = 0) -> Arm:
+    """Return what the live keys are told of an open session read ``elapsed_ms`` ago."""
+    remaining_ms = max(1, session.remaining_ms - elapsed_ms)
+    return Arm(session.business_id, session.session_id, session.version, remaining_ms)
 
 
 class Armer:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import structlog
 
-from timer_service.arming import Armer
+from timer_service.arming import Armer, arm_of
 from timer_service.database import Database
 from timer_service.ids import SessionId
-from timer_service.live_chats import Arm, LiveChats
+from timer_service.live_chats import LiveChats
 from timer_service.records import session_sweeps, sessions
 from timer_service.records.session_sweeps import OpenPage
 
@@ -62,7 +62,5 @@ class Auditor:
             return 0
         with self._database.transaction() as db:
             still = sessions.still_open(db, [SessionId(one.session_id) for one in missing])
-        self._armer.arm(
-            [Arm(one.business_id, one.session_id, one.version, one.remaining_ms) for one in still]
-        )
+        self._armer.arm([arm_of(one) for one in still])
         return len(still)

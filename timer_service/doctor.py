@@ -21,7 +21,12 @@ from timer_service.database import Database
 from timer_service.errors import ConfigurationError, TimerServiceError
 from timer_service.expiry_listener import PROCESS as LISTENER
 from timer_service.migrate import alembic_config
-from timer_service.notifications import NotificationMode, ensure_notifications
+from timer_service.notifications import (
+    SAFE_EVICTION_POLICY,
+    NotificationMode,
+    ensure_notifications,
+    eviction_policy,
+)
 from timer_service.redis_clients import redis_errors, worker_client
 from timer_service.secret_box import SecretBox
 from timer_service.settings import Settings, SummarizerChoice
@@ -118,18 +123,22 @@ def look_at_redis(settings: Settings) -> list[Finding]:
     client = worker_client(url)
     with redis_errors():
         server = client.info("server")
-        policy = client.info("memory").get("maxmemory_policy", "unknown")
         listens = bool(client.exists(keys.heartbeat_key(LISTENER)))
     version = str(server["redis_version"])
     is_recent = tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_REDIS
+    policy = eviction_policy(client)
     mode = ensure_notifications(client)
     client.close()
     return [
         Finding(is_well=is_recent, text=f"{masked(url)}, version {version} (6.2 or later)"),
         Finding(
-            is_well=policy == "noeviction",
+            is_well=policy == SAFE_EVICTION_POLICY,
             text=f"maxmemory-policy is {policy}"
-            + ("" if policy == "noeviction" else ": set it to noeviction, or chats get lost"),
+            + (
+                ""
+                if policy == SAFE_EVICTION_POLICY
+                else f": set it to {SAFE_EVICTION_POLICY}, or chats get lost"
+            ),
         ),
         Finding(
             is_well=True,

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from timer_service import metrics
-from timer_service.arming import Armer
+from timer_service.arming import Armer, arm_of
 from timer_service.clock import monotonic_s
 from timer_service.errors import DatabaseUnavailable, RedisUnavailable
 from timer_service.ids import SessionId
 from timer_service.job_queue import CallbackJob, Job, JobQueue, SummaryJob
 from timer_service.keys import Member
-from timer_service.live_chats import Arm
 from timer_service.messages import CloseReason
 from timer_service.records.sessions import Armable, ClosedSession
 
@@ -71,12 +70,7 @@ class FollowUp:
             # What is left until a deadline was read some time ago: it is that much less by now.
             now_s = monotonic_s()
             arms = [
-                Arm(
-                    one.business_id,
-                    one.session_id,
-                    one.version,
-                    max(1, one.remaining_ms - int((now_s - read_at_s) * 1000)),
-                )
+                arm_of(one, elapsed_ms=int((now_s - read_at_s) * 1000))
                 for one, read_at_s in outcome.armed.values()
             ]
             try:

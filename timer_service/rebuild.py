@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from timer_service.arming import arm_of
 from timer_service.database import Database
 from timer_service.keys import shard_of
-from timer_service.live_chats import Arm, ArmOutcome, LiveChats
+from timer_service.live_chats import ArmOutcome, LiveChats
 from timer_service.records import session_sweeps, sessions
 
 log = structlog.get_logger(__name__)
@@ -59,7 +60,7 @@ class Rebuilder:
             with self._database.transaction() as db:
                 page = session_sweeps.open_by_deadline(db, after=after, limit=PAGE)
             arms = [
-                Arm(one.business_id, one.session_id, one.version, one.remaining_ms)
+                arm_of(one)
                 for one in page.sessions
                 if shard_of(one.business_id, self._shards) == shard
             ]

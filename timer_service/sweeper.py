@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 import structlog
 
 from timer_service import metrics
-from timer_service.arming import Armer
+from timer_service.arming import Armer, arm_of
 from timer_service.audit import Auditor
 from timer_service.closing import Closer
 from timer_service.database import Database
 from timer_service.errors import TimerServiceError
 from timer_service.job_queue import CallbackJob, JobQueue, SummaryJob
-from timer_service.live_chats import Arm, ArmOutcome, LiveChats
+from timer_service.live_chats import ArmOutcome, LiveChats
 from timer_service.rebuild import Rebuilder
 from timer_service.records import callbacks, session_sweeps, sessions, summaries
 
@@ -193,8 +193,3 @@ class Sweeper:
 class _Position:
     at: datetime
     last_at: datetime | None = None
-
-
-def arm_of(session: sessions.Armable) -> Arm:
-    """Return what the live keys are told of an open session."""
-    return Arm(session.business_id, session.session_id, session.version, session.remaining_ms)
