@@ -23,8 +23,7 @@ from timer_service.expiry_listener import PROCESS as LISTENER
 from timer_service.migrate import alembic_config
 from timer_service.notifications import (
     SAFE_EVICTION_POLICY,
-    NotificationMode,
-    ensure_notifications,
+    canary_sings,
     eviction_policy,
 )
 from timer_service.redis_clients import redis_errors, worker_client
@@ -127,7 +126,7 @@ def look_at_redis(settings: Settings) -> list[Finding]:
     version = str(server["redis_version"])
     is_recent = tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_REDIS
     policy = eviction_policy(client)
-    mode = ensure_notifications(client)
+    hears_events = canary_sings(client)
     client.close()
     return [
         Finding(is_well=is_recent, text=f"{masked(url)}, version {version} (6.2 or later)"),
@@ -143,9 +142,9 @@ def look_at_redis(settings: Settings) -> list[Finding]:
         Finding(
             is_well=True,
             text="expired events are on"
-            if mode is NotificationMode.EVENTS
-            else "expired events are off and may not be switched on: the pacer claims directly, "
-            "with the same result",
+            if hears_events
+            else "expired events are off: a listener switches them on, or, where it may not, "
+            "claims directly with the same result",
         ),
         Finding(
             is_well=listens,
