@@ -142,16 +142,27 @@ class JobQueue:
     def still_waiting(self, jobs: Iterable[Job]) -> set[str]:
         """Return the ids of those jobs that wait for a worker or for their next try.
 
+        A job on its way to a worker is not waiting: when the worker died at that very moment, it
+        is lost there, and RQ calls it queued for minutes.
+
         Raises:
             RedisUnavailable: the queue's Redis did not answer.
         """
-        ids = [job.job_id for job in jobs]
+        wanted = list(jobs)
+        ids = [job.job_id for job in wanted]
         try:
             found = RQJob.fetch_many(ids, connection=self._client, serializer=JSONSerializer)
+            on_their_way = {
+                job_id
+                for name in {job.queue for job in wanted}
+                for job_id in self._queue(name).intermediate_queue.get_job_ids()
+            }
             return {
                 job.id
                 for job in found
-                if job is not None and job.get_status(refresh=False) in _WAITING
+                if job is not None
+                and job.get_status(refresh=False) in _WAITING
+                and job.id not in on_their_way
             }
         except (RedisError, OSError) as error:
             raise RedisUnavailable("the queue's Redis did not answer") from error

@@ -10,6 +10,7 @@ from threading import Barrier
 from uuid import UUID
 
 import pytest
+from rq import Queue
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
@@ -371,6 +372,18 @@ class TestThroughRQ:
         assert world.jobs.still_waiting([job]) == {job.job_id}
         world.let_pass(3600)
         assert world.sweeper.restart_summaries_once() == 0
+
+    def test_a_job_handed_to_a_worker_that_had_died_is_made_again(
+        self, world: World, closed: SessionId
+    ) -> None:
+        queue = Queue(SUMMARIES_QUEUE, world.queue_redis, serializer=JSONSerializer)
+        handed_over = world.queue_redis.lmove(queue.key, queue.intermediate_queue_key)
+        assert handed_over == SummaryJob(closed, 1).job_id.encode()
+        world.let_pass(3600)
+        assert world.sweeper.restart_summaries_once() == 1
+        with working_environment(world):
+            work_off(world, SUMMARIES_QUEUE)
+        assert summary_of(world, closed).status == "done"
 
     def test_a_model_that_answers_is_stored_with_its_tokens(
         self, world: World, closed: SessionId
