@@ -1,0 +1,1 @@
+"""Benchmarks anyone can rerun: `./run bench NAME`. What they show is in docs/benchmarks.md."""
