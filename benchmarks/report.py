@@ -20,8 +20,6 @@ from rich.table import Table
 
 from timer_service.clock import utc_now
 
-PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
-
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -39,9 +37,15 @@ class Spread:
     def of(cls, values_ms: Sequence[float]) -> Spread:
         """Summarise durations; an empty set is all zeros."""
         ordered = sorted(values_ms)
-        ranks = [percentile(ordered, rank) for rank in PERCENTILES.values()]
-        early = sum(value < 0 for value in ordered)
-        return cls(len(ordered), early, *ranks, ordered[-1] if ordered else 0.0)
+        return cls(
+            count=len(ordered),
+            early=sum(value < 0 for value in ordered),
+            p50=percentile(ordered, 50),
+            p90=percentile(ordered, 90),
+            p99=percentile(ordered, 99),
+            p999=percentile(ordered, 99.9),
+            max=ordered[-1] if ordered else 0.0,
+        )
 
 
 def percentile(ordered: Sequence[float], rank: float) -> float:
@@ -132,7 +136,7 @@ class Report:
         told = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         console.print(f"[bold]{self.name}[/bold] {told}")
         if self.spreads:
-            table = Table("ms", "count", "early", *PERCENTILES, "max")
+            table = Table("ms", "count", "early", "p50", "p90", "p99", "p99.9", "max")
             for column in table.columns[1:]:
                 column.justify = "right"
             for label, one in self.spreads.items():
