@@ -14,5 +14,196 @@ Out = Annotated[Path, typer.Option(help="Where the JSON and the plot go.")]
 OUT = Path("bench-results")
 
 
+@app.callback()
+def benchmarks() -> None:
+    """Measure the timer service on this machine."""
+
+
+@app.command()
+def ingest(
+    *,
+    seconds: float = 20.0,
+    in_flight: Annotated[list[int], typer.Option(help="Repeat for several.")] = [16, 32],  # noqa: B006
+    batch: Annotated[list[int], typer.Option(help="Messages a body; repeat.")] = [1, 20],  # noqa: B006
+    businesses: int = 5,
+    customers: int = 5_000,
+    new_share: float = 0.0,
+    rate: Annotated[float | None, typer.Option(help="Webhooks/s; default: closed loop.")] = None,
+    workers: Annotated[int, typer.Option(help="RQ workers beside it.")] = 0,
+    out: Out = OUT,
+) -> None:
+    """Signed webhooks over HTTP through the server that `up` uses."""
+    from benchmarks.ingest import run  # noqa: PLC0415 - only what is asked for is loaded
+
+    report = run(
+        seconds=seconds,
+        in_flight=tuple(in_flight),
+        batches=tuple(batch),
+        businesses=businesses,
+        customers=customers,
+        new_share=new_share,
+        rate=rate,
+        workers=workers,
+    )
+    raise typer.Exit(report.finish(out))
+
+
+@app.command()
+def touch(
+    *,
+    in_flight: Annotated[list[int], typer.Option(help="Threads; repeat.")] = [1, 8, 32],  # noqa: B006
+    pipelining: Annotated[list[int], typer.Option(help="Touches a round trip; repeat.")] = [  # noqa: B006
+        1,
+        16,
+        100,
+    ],
+    rounds: int = 5,
+    redis_seconds: Annotated[float, typer.Option(help="0: leave Redis alone out.")] = 0.5,
+    intake_seconds: Annotated[int, typer.Option(help="0: leave intake out.")] = 3,
+    processes: Annotated[int, typer.Option(help="That take messages in.")] = 1,
+    customers: int = 5_000,
+    businesses: int = 5,
+    out: Out = OUT,
+) -> None:
+    """What a touch costs in Redis alone and through intake, each beside its floor."""
+    from benchmarks.touch import run  # noqa: PLC0415 - only what is asked for is loaded
+
+    report = run(
+        in_flight=in_flight,
+        pipelining=pipelining,
+        rounds=rounds,
+        redis_seconds=redis_seconds,
+        intake_seconds=intake_seconds,
+        processes=processes,
+        customers=customers,
+        businesses=businesses,
+    )
+    raise typer.Exit(report.finish(out))
+
+
+@app.command("under-load")
+def under_load(
+    *,
+    live: Annotated[int, typer.Option(help="Live sessions that fall due.")] = 100_000,
+    rate: Annotated[list[int], typer.Option(help="Webhooks/s; repeat.")] = [  # noqa: B006
+        0,
+        500,
+        1_000,
+    ],
+    seconds: Annotated[float, typer.Option(help="At each rate.")] = 30.0,
+    customers: int = 5_000,
+    businesses: int = 5,
+    out: Out = OUT,
+) -> None:
+    """How late sessions close while webhooks arrive over HTTP."""
+    from benchmarks.under_load import run  # noqa: PLC0415 - only what is asked for is loaded
+
+    report = run(live=live, rates=rate, seconds=seconds, customers=customers, businesses=businesses)
+    raise typer.Exit(report.finish(out))
+
+
+@app.command()
+def lateness(
+    *,
+    live: Annotated[int, typer.Option(help="Live sessions.")] = 100_000,
+    seconds: float = 120,
+    gap_s: Annotated[int, typer.Option(help="Idle gap; sets the natural rate.")] = 900,
+    businesses: int = 5,
+    out: Out = OUT,
+) -> None:
+    """How late sessions close, at the rate that so many live ones have by nature."""
+    from benchmarks.lateness import run  # noqa: PLC0415 - only what is asked for is loaded
+
+    report = run(live=live, seconds=seconds, gap_s=gap_s, businesses=businesses)
+    raise typer.Exit(report.finish(out))
+
+
+@app.command()
+def burst(
+    *,
+    live: Annotated[int, typer.Option(help="Sessions that stay live meanwhile.")] = 1_000_000,
+    due: Annotated[list[int], typer.Option(help="Due in one millisecond.")] = [  # noqa: B006
+        1_000,
+        10_000,
+        100_000,
+    ],
+    sustained: Annotated[int, typer.Option(help="Closes/s afterwards; 0: none.")] = 10_000,
+    seconds: float = 10,
+    businesses: int = 5,
+    out: Out = OUT,
+) -> None:
+    """Many sessions due at once, then as many a second as can be."""
+    from benchmarks.burst import run  # noqa: PLC0415 - only what is asked for is loaded
+
+    report = run(live=live, due=due, sustained=sustained, seconds=seconds, businesses=businesses)
+    raise typer.Exit(report.finish(out))
+
+
+@app.command()
+def count(*, calls: int = 5_000, out: Out = OUT) -> None:
+    """The active-chats number, at a thousand to a million live chats."""
+    from benchmarks.count import run_count  # noqa: PLC0415 - only what is asked for is loaded
+
+    raise typer.Exit(run_count(calls=calls).finish(out))
+
+
+@app.command()
+def memory(*, out: Out = OUT) -> None:
+    """What a live chat weighs in Redis."""
+    from benchmarks.count import run_memory  # noqa: PLC0415 - only what is asked for is loaded
+
+    raise typer.Exit(run_memory().finish(out))
+
+
+@app.command()
+def rebuild(*, live: int = 1_000_000, businesses: int = 5, out: Out = OUT) -> None:
+    """Redis loses everything: how soon all is armed again."""
+    from benchmarks.rebuild import run  # noqa: PLC0415 - only what is asked for is loaded
+
+    raise typer.Exit(run(live=live, businesses=businesses).finish(out))
+
+
+@app.command()
+def handoff(
+    *, jobs: int = 50_000, summaries: int = 300, model_ms: float = 20, out: Out = OUT
+) -> None:
+    """Closed sessions to RQ jobs, and what a worker adds to the model's own time."""
+    from benchmarks.handoff import run  # noqa: PLC0415 - only what is asked for is loaded
+
+    raise typer.Exit(run(jobs=jobs, summaries=summaries, model_ms=model_ms).finish(out))
+
+
+@app.command()
+def peers(
+    *,
+    live: Annotated[int, typer.Option(help="Timers each engine holds.")] = 100_000,
+    gap: Annotated[float, typer.Option(help="Idle gap, s: live / gap are due a second.")] = 900.0,
+    seconds: Annotated[float, typer.Option(help="How long what falls due is watched.")] = 30.0,
+    reset_seconds: Annotated[float, typer.Option(help="How long each way to reset lasts.")] = 3.0,
+    engine: Annotated[
+        list[str] | None, typer.Option(help="Repeat for several; default: all.")
+    ] = None,
+    short: Annotated[bool, typer.Option("--short", help="What `gate` runs.")] = False,
+    out: Out = OUT,
+) -> None:
+    """The same reset-and-fire work on other engines and on ours, side by side."""
+    from benchmarks.peers.compare import ENGINES, run, run_short  # noqa: PLC0415 - as above
+
+    unknown = set(engine or ()) - set(ENGINES)
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: not among {', '.join(ENGINES)}")
+    if short:
+        report = run_short()
+    else:
+        report = run(
+            live=live,
+            gap_s=gap,
+            seconds=seconds,
+            reset_seconds=reset_seconds,
+            engines=tuple(engine or ENGINES),
+        )
+    raise typer.Exit(report.finish(out))
+
+
 if __name__ == "__main__":
     app(prog_name="./run bench")

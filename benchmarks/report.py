@@ -20,6 +20,8 @@ from rich.table import Table
 
 from timer_service.clock import utc_now
 
+_LOG_WIDTH = 120
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -76,14 +78,27 @@ class Report:
     spreads: dict[str, Spread] = field(default_factory=dict)
     figures: dict[str, tuple[float, str]] = field(default_factory=dict)
     cpu_s: dict[str, float] = field(default_factory=dict)
+    tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     _samples: dict[str, list[float]] = field(default_factory=dict)
+    _unlisted: set[str] = field(default_factory=set)
 
-    def spread(self, label: str, values_ms: Sequence[float]) -> Spread:
-        """Add a row to the table: durations in ms."""
+    def spread(self, label: str, values_ms: Sequence[float], *, listed: bool = True) -> Spread:
+        """Add a row to the table: durations in ms. Not ``listed``: JSON and plot only."""
         self._samples[label] = sorted(values_ms)
         self.spreads[label] = Spread.of(values_ms)
+        if not listed:
+            self._unlisted.add(label)
         return self.spreads[label]
+
+    def table(self, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+        """Add a table of its own: the first column names, the others are figures or words."""
+        self.tables.append((columns, rows))
+
+    def note(self, line: str) -> None:
+        """Add a line below the tables."""
+        self.notes.append(line)
 
     def figure(self, label: str, value: float, unit: str) -> float:
         """Add a single figure."""
@@ -105,7 +120,8 @@ class Report:
     def finish(self, folder: Path) -> int:
         """Print, write ``<name>.json`` and ``<name>.png``; return 1 where a rule is broken."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._print(Console())
+        console = Console()
+        self._print(console if console.is_terminal else Console(width=_LOG_WIDTH))
         (folder / f"{self.name}.json").write_text(json.dumps(self.as_dict(), indent=2) + "\n")
         if self._samples:
             plot(self.name, self._samples, folder / f"{self.name}.png")
@@ -127,28 +143,49 @@ class Report:
                 label: {"value": value, "unit": unit}
                 for label, (value, unit) in self.figures.items()
             },
+            "tables": [
+                [dict(zip(names, row, strict=True)) for row in rows] for names, rows in self.tables
+            ],
+            "notes": self.notes,
             "cpu_s": self.cpu_s,
             "verdicts": [asdict(one) for one in self.verdicts],
         }
 
     def _print(self, console: Console) -> None:
         console.print()
+        self._print_figures(console)
+        self._print_verdicts(console)
+
+    def _print_figures(self, console: Console) -> None:
         told = ", ".join(f"{name} {value}" for name, value in self.settings.items())
         console.print(f"[bold]{self.name}[/bold] {told}")
-        if self.spreads:
+        listed = {k: one for k, one in self.spreads.items() if k not in self._unlisted}
+        if listed:
             table = Table("ms", "count", "early", "p50", "p90", "p99", "p99.9", "max")
             for column in table.columns[1:]:
                 column.justify = "right"
-            for label, one in self.spreads.items():
+            for label, one in listed.items():
                 ranks = (one.p50, one.p90, one.p99, one.p999, one.max)
                 table.add_row(label, str(one.count), str(one.early), *(f"{ms:.2f}" for ms in ranks))
             console.print(table)
+        for names, rows in self.tables:
+            grid = Table(*names)
+            grid.columns[0].no_wrap = True
+            for column in grid.columns[1:]:
+                column.justify = "right"
+            for row in rows:
+                grid.add_row(*row)
+            console.print(grid)
+        for line in self.notes:
+            console.print(line)
         for label, (value, unit) in self.figures.items():
             console.print(f"{label}: {value:,.6g} {unit}")
         if self.cpu_s:
             console.print(
                 "CPU: " + ", ".join(f"{name} {spent:.1f} s" for name, spent in self.cpu_s.items())
             )
+
+    def _print_verdicts(self, console: Console) -> None:
         for judged in self.verdicts:
             word = "reached" if judged.met else ("BROKEN" if judged.is_rule else "missed")
             console.print(

@@ -28,6 +28,8 @@ from timer_service.embedded import DataDirectory, prepare_postgres, prepare_redi
 from timer_service.embedded.server import HOST, choose_port
 from timer_service.migrate import migrate
 from timer_service.redis_clients import default_queue_url
+from timer_service.settings import Settings
+from timer_service.up import _is_ready, _listens
 
 START_WITHIN_S = 120.0
 STOP_WITHIN_S = 15.0
@@ -51,11 +53,13 @@ class Rig:
 
     ``postgres_options`` are added to Postgres's command line. Commits are told apart by
     ``pg_xact_commit_timestamp``, which `up` has no use for and leaves off.
+    ``postgres=False`` starts Redis alone.
     """
 
-    def __init__(self, *, postgres_options: Sequence[str] = ()) -> None:
+    def __init__(self, *, postgres: bool = True, postgres_options: Sequence[str] = ()) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="timer-bench-"))
         self._folder.chmod(0o711)  # for root: its Postgres runs as nobody
+        self._with_postgres = postgres
         self._postgres_options = ["-c", "track_commit_timestamp=on", *postgres_options]
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._cpu_before: dict[str, float] = {}
@@ -80,6 +84,16 @@ class Rig:
         self.close()
 
     @property
+    def settings(self) -> Settings:
+        """The deployment's settings, for services built in this process."""
+        given = {
+            name.removeprefix("TIMER_").lower(): value
+            for name, value in self.env.items()
+            if name.startswith("TIMER_")
+        }
+        return Settings(**given)  # type: ignore[arg-type]
+
+    @property
     def queue_url(self) -> str:
         """Where RQ lives."""
         return default_queue_url(self.redis_url)
@@ -99,6 +113,17 @@ class Rig:
     ) -> subprocess.Popen[bytes]:
         """Start one of our own processes, such as ``listen``."""
         return self.start(name, (sys.executable, "-m", "timer_service", *words), ready=ready)
+
+    def start_listener(self, name: str = "listen") -> None:
+        """Start the expiry listener as `up` does; ready when it listens."""
+        self.start_service(name, "listen", ready=lambda: _listens(self.redis_url))
+
+    def start_web(self) -> int:
+        """Start the server that `up` uses; return its port."""
+        url = self.env["TIMER_PUBLIC_URL"]
+        port = url.rpartition(":")[2]
+        self.start_service("web", "web", "--port", port, ready=lambda: _is_ready(url))
+        return int(port)
 
     def stop(self, name: str) -> None:
         """End a process as a supervisor would, by force where it does not."""
@@ -133,17 +158,21 @@ class Rig:
     def _start_servers(self) -> None:
         with DataDirectory(self._folder / "data") as data:
             secrets = data.secrets()
-            postgres = prepare_postgres(data, shelter=self._folder / "shelter")
             redis = prepare_redis(data)
+            if self._with_postgres:
+                postgres = prepare_postgres(data, shelter=self._folder / "shelter")
         metrics = self._folder / "metrics"
         metrics.mkdir()
-        self._run(replace(postgres.spec, argv=(*postgres.spec.argv, *self._postgres_options)))
+        if self._with_postgres:
+            self._run(replace(postgres.spec, argv=(*postgres.spec.argv, *self._postgres_options)))
+            self.database_url = postgres.url
         self._run(redis.spec)
-        migrate(postgres.url)
-        self.database_url, self.redis_url = postgres.url, redis.url
+        if self._with_postgres:
+            migrate(postgres.url)
+        self.redis_url = redis.url
         self.env = {
             **os.environ,
-            "TIMER_DATABASE_URL": postgres.url,
+            "TIMER_DATABASE_URL": self.database_url,
             "TIMER_REDIS_URL": redis.url,
             "TIMER_ADMIN_KEY": secrets.admin_key,
             "TIMER_ENCRYPTION_KEYS": secrets.encryption_key,

@@ -24,6 +24,13 @@ def main():
     print("timer-service", sys.argv[1:], os.getcwd(), __file__)
     return 3
 """
+BENCH = """\
+import os, sys
+
+print("benchmarks", sys.argv[1:], os.getcwd())
+sys.exit(4)
+"""
+LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-bench.lock"]
 
 
 def make_clone(folder: Path) -> Path:
@@ -31,7 +38,11 @@ def make_clone(folder: Path) -> Path:
     package = folder / "timer_service"
     package.mkdir(parents=True)
     (package / "cli.py").write_text(CLI)
+    benchmarks = folder / "benchmarks"
+    benchmarks.mkdir()
+    (benchmarks / "__main__.py").write_text(BENCH)
     (folder / "requirements-dev.lock").write_text("# nothing\n")
+    (folder / "requirements-bench.lock").write_text("# nothing\n")
     shutil.copy(RUN, folder / "run")
     return folder
 
@@ -97,7 +108,7 @@ class TestTheFile:
 
 
 class TestTheLocks:
-    @pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+    @pytest.mark.parametrize("name", LOCKS)
     def test_no_address_and_no_path_is_in_it(self, name: str) -> None:
         text = (ROOT / name).read_text()
         lines = [line for line in text.splitlines() if not line.startswith("#")]
@@ -105,7 +116,7 @@ class TestTheLocks:
         assert not re.search(r"(^|\s)(/|\.\./|~/)", text)
         assert all(re.match(r"[a-z0-9]|    --hash=sha256:[0-9a-f]{64}", line) for line in lines)
 
-    @pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+    @pytest.mark.parametrize("name", LOCKS)
     def test_every_requirement_has_a_hash(self, name: str) -> None:
         lines = (ROOT / name).read_text().splitlines()
         for line, following in zip(lines, [*lines[1:], ""], strict=True):
@@ -122,6 +133,12 @@ class TestTheLocks:
         assert pinned(runtime) <= locked("requirements.lock")
         assert pinned(runtime) | pinned(dev) <= locked("requirements-dev.lock")
         assert locked("requirements.lock") <= locked("requirements-dev.lock")
+        assert pinned(project["dependency-groups"]["bench"]) <= locked("requirements-bench.lock")
+
+    def test_the_benchmarks_change_no_version_of_the_service(self) -> None:
+        versions = versions_of("requirements-dev.lock")
+        for name, version in versions_of("requirements-bench.lock").items():
+            assert versions.get(name, version) == version, name
 
 
 def pinned(requirements: list[str]) -> set[str]:
@@ -131,6 +148,15 @@ def pinned(requirements: list[str]) -> set[str]:
 def locked(name: str) -> set[str]:
     text = (ROOT / name).read_text()
     return set(re.findall(r"^([a-z0-9._-]+==\S+)", text, flags=re.MULTILINE))
+
+
+def versions_of(name: str) -> dict[str, str]:
+    """Packages that have one version everywhere, and it."""
+    found: dict[str, set[str]] = {}
+    for one in locked(name):
+        package, _, version = one.partition("==")
+        found.setdefault(package, set()).add(version)
+    return {package: next(iter(each)) for package, each in found.items() if len(each) == 1}
 
 
 class TestHelp:
@@ -208,6 +234,37 @@ class TestStarts:
         assert "updating" not in "".join(said)
 
 
+class TestBench:
+    def test_it_adds_its_packages_once_and_runs_from_the_root(
+        self, made: Path, tmp_path: Path
+    ) -> None:
+        load(made).BENCH_STAMP.unlink(missing_ok=True)
+        first = run(made, "bench", "peers", "--live", "5", cwd=tmp_path)
+        assert "run: Adding what the benchmarks need to .venv (once)" in first.stdout
+        assert first.returncode == 4, first.stdout + first.stderr
+        began_s = time.monotonic()
+        second = run(made, "bench", "peers", "--live", "5", cwd=tmp_path)
+        assert time.monotonic() - began_s < 1
+        assert second.stdout == f"benchmarks ['peers', '--live', '5'] {made}\n"
+
+    def test_alone_it_lists_the_benchmarks(self, made: Path) -> None:
+        assert "benchmarks ['--help']" in run(made, "bench").stdout
+
+    def test_its_packages_concern_nobody_else(self, made: Path) -> None:
+        run(made, "bench")
+        lock = made / "requirements-bench.lock"
+        good = lock.read_text()
+        lock.write_text("-r missing.txt\n")
+        other = run(made, "x")
+        assert (other.returncode, "run:" in other.stdout) == (3, False)
+        failed = run(made, "bench")
+        assert failed.returncode == 1
+        assert "Could not open requirements file" in failed.stdout
+        assert run(made, "x").returncode == 3
+        lock.write_text(good)
+        assert run(made, "bench").returncode == 4
+
+
 class TestWhetherItIsReady:
     def test_a_copied_or_moved_environment_is_noticed(self, made: Path, tmp_path: Path) -> None:
         module = load(Path(shutil.copytree(made, tmp_path / "moved", symlinks=True)))
@@ -263,7 +320,7 @@ class TestWaysToMakeIt:
     ) -> None:
         self.offer(bare, monkeypatch, "uv")
         bare.make_environment()
-        bare.install_packages()
+        bare.install_packages(bare.LOCK)
         assert commands[0][:2] == ["/bin/uv", "venv"]
         assert commands[1][:5] == ["/bin/uv", "pip", "install", "--python", str(bare.PYTHON)]
         for words in (["--require-hashes"], ["--no-deps"], ["--only-binary", ":all:"]):
@@ -340,6 +397,7 @@ class TestItsOwnWords:
     def calls(self, bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         told: list[list[str]] = []
         monkeypatch.setattr(bootstrap, "ensure_environment", lambda: None)
+        monkeypatch.setattr(bootstrap, "ensure_bench_packages", lambda: None)
         monkeypatch.setattr(bootstrap, "call", lambda argv: told.append(argv[1:]) or 0)
         return told
 
