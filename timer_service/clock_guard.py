@@ -33,8 +33,19 @@ class ClockGuard:
         self._steady_s = steady_s
         self._known: tuple[timedelta, timedelta] | None = None
 
-    def check(self, read_clock: Callable[[], datetime]) -> datetime:
-        """Read Postgres's clock; return the latest instant it can show in the next statement.
+    def plausible(self) -> tuple[datetime, datetime] | None:
+        """Return between which instants Postgres's clock must be in the next statement.
+
+        None before the first check.
+        """
+        if self._known is None:
+            return None
+        least, most = self._known
+        now = self._steady_instant()
+        return now + least - STEP, now + most + STEP
+
+    def check(self, read_clock: Callable[[], datetime]) -> None:
+        """Read Postgres's clock and compare it with what is known.
 
         The answer was made somewhere between asking and having it, so the distance between the
         clocks is known to lie between two bounds: a slow answer is not mistaken for a step.
@@ -57,7 +68,6 @@ class ClockGuard:
                     "nothing is closed until it is set right, or this process restarted"
                 )
         self._known = (least, most)
-        return database_now + STEP
 
     def _steady_instant(self) -> datetime:
         return datetime.fromtimestamp(self._steady_s(), UTC)

@@ -7,22 +7,26 @@ Postgres decides in one statement; Redis and the queue follow its commit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
+from sqlalchemy import Connection
+
 from timer_service.clock_guard import ClockGuard
 from timer_service.database import Database
-from timer_service.follow_up import FollowUp, Outcome
-from timer_service.ids import BusinessId
+from timer_service.follow_up import Follows, FollowUp, Outcome
+from timer_service.ids import BusinessId, SessionId
 from timer_service.keys import Member
 from timer_service.messages import CloseReason
 from timer_service.records import sessions
+from timer_service.records.sessions import ClosedSession
 
 
 class Closer:
     """Closes what is due."""
 
-    def __init__(self, database: Database, follow_up: FollowUp, clock_guard: ClockGuard) -> None:
+    def __init__(self, database: Database, follow_up: Follows, clock_guard: ClockGuard) -> None:
         self._database = database
         self._follow_up = follow_up
         self._clock_guard = clock_guard
@@ -40,21 +44,32 @@ class Closer:
             return 0
         ids = [member.session_id for member in members]
         outcome = Outcome()
-        with self._database.transaction() as db:
-            latest_at = self._clock_guard.check(partial(sessions.read_clock, db))
-            closed = sessions.close_due(db, ids, clock_not_after=latest_at)
+        with self._database.statements() as db:
+            closed = self._close_due(db, ids)
             outcome.close(closed)
-            closed_ids = {one.session_id for one in closed}
-            rest = [one for one in ids if one not in closed_ids]
-            for still_open in sessions.still_open(db, rest) if rest else ():
-                outcome.arm(still_open)
-        outcome.forgotten.extend(
-            member
-            for member in members
-            if member.session_id not in closed_ids and member.session_id not in outcome.armed
-        )
+            if len(closed) < len(ids):
+                closed_ids = {one.session_id for one in closed}
+                rest = [member for member in members if member.session_id not in closed_ids]
+                for still_open in sessions.still_open(db, [one.session_id for one in rest]):
+                    outcome.arm(still_open)
+                outcome.forgotten.extend(one for one in rest if one.session_id not in outcome.armed)
         self._follow_up.run(outcome)
         return len(closed)
+
+    def _close_due(self, db: Connection, ids: Sequence[SessionId]) -> list[ClosedSession]:
+        plausible = self._clock_guard.plausible()
+        if plausible is None:
+            self._clock_guard.check(partial(sessions.read_clock, db))
+            return self._close_due(db, ids)
+        closed: list[ClosedSession] = []
+
+        def close() -> datetime:
+            closing = sessions.close_due(db, ids, clock_between=plausible)
+            closed.extend(closing.closed)
+            return closing.now
+
+        self._clock_guard.check(close)
+        return closed
 
 
 class Completion:

@@ -1,8 +1,8 @@
 """Between those who claim and the one who closes: bounded, without repeats, never in the way.
 
-The expiry listener's event and pacer threads put what they claimed; its closing thread takes it in
-batches. What does not fit or cannot be closed is let go of: its claim stands in Redis, and when the
-lease ends the pacer offers it again.
+The expiry listener's event and pacer threads put what they claimed; its closing threads take it in
+batches: at once what is there, and what piles up meanwhile next. What does not fit or cannot be
+closed is let go of: its claim stands in Redis, and when the lease ends the pacer offers it again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from timer_service.keys import Member
 log = structlog.get_logger(__name__)
 
 BATCH_MAX = 500
-CAPACITY = 50_000
+CAPACITY = 200_000
 
 _WAIT_S = 0.2
 _BACKOFF_MIN_S = 0.1
@@ -82,6 +82,8 @@ class ClosingQueue:
             batch = list(islice(self._waiting, self._batch_max))
             for member in batch:
                 del self._waiting[member]
+            if self._waiting:
+                self._changed.notify()
         if batch:
             self._closer.close_claimed(batch)
         return len(batch)

@@ -85,6 +85,7 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @classmethod
     def for_requests(cls, url: str, *, size: int = 16) -> Database:
@@ -115,6 +116,26 @@ class Database:
             yield db
 
     @contextmanager
+    def statements(self) -> Iterator[Connection]:
+        """Let each statement of the block be a transaction of its own: one round trip, not three.
+
+        Raises:
+            DatabaseUnavailable: as for ``transaction``.
+        """
+        with _database_errors(), self._autocommit.connect() as db:
+            yield db
+
+    @contextmanager
+    def autocommit(self) -> Iterator[Connection]:
+        """Open a connection on which each statement is a transaction by itself.
+
+        Raises:
+            DatabaseUnavailable: as for ``transaction``.
+        """
+        with _database_errors(), self._autocommit.connect() as db:
+            yield db
+
+    @contextmanager
     def exclusively(self, lock_key: int) -> Iterator[bool]:
         """Hold an advisory lock for the block, on a connection of its own.
 
@@ -123,8 +144,7 @@ class Database:
         Raises:
             DatabaseUnavailable: as for ``transaction``.
         """
-        autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        with _database_errors(), autocommit.connect() as db:
+        with self.statements() as db:
             key = {"key": lock_key}
             is_mine = db.execute(text("SELECT pg_try_advisory_lock(:key)"), key).scalar_one()
             try:

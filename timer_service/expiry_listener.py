@@ -1,8 +1,8 @@
 """The process that notices expiry: events and pacer in, claimed sessions to the closer.
 
-Started by `timer-service listen` and `up` through wiring. Three threads: the subscription claims
-what Redis says expired, the pacer makes Redis say so on time and claims what events missed, the
-closing queue hands both to the closer in batches. Any number of listeners may run: the claim
+Started by `timer-service listen` and `up` through wiring. Its threads: the subscription claims what
+Redis says expired, the pacer makes Redis say so on time and claims what events missed, the closing
+queue hands both to the closer in batches. Any number of listeners may run: the claim
 decides between them. It reads no row and closes nothing itself.
 """
 
@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 PROCESS = "listener"
 """The kind of process its heartbeat key names."""
 
+CLOSERS = 2
+"""Threads that close: while one waits for its commit, the next batch is on its way."""
+
 _BEAT_EVERY_S = 1.0
 _BEAT_PX_MS = 5_000
 
@@ -41,6 +44,7 @@ class ExpiryListener:
     bytes); both are of the same database. ``on_resubscribed`` is called when events were lost, so
     that the sweep looks at once; ``on_untrusted`` with each shard that has to be rebuilt, about
     once a second until it is. Both are called from the listener's threads and must not block.
+    ``follow_up`` runs in a thread until all is closed: it sees to what the closer left to it.
     """
 
     def __init__(
@@ -53,12 +57,14 @@ class ExpiryListener:
         database: int,
         on_resubscribed: Callable[[], None],
         on_untrusted: Callable[[int], None],
+        follow_up: Callable[[Event], None] | None = None,
         grace_ms: int = GRACE_MS,
         lease_ms: int = LEASE_MS,
     ) -> None:
         self._live_chats = live_chats
         self._client = client
         self._on_resubscribed = on_resubscribed
+        self._follow_up = follow_up
         self._lease_ms = lease_ms
         self._events_missed = Event()
         self._queue = ClosingQueue(closer)
@@ -83,8 +89,14 @@ class ExpiryListener:
             Thread(target=self._events.run, args=(stop,), name="expired-events"),
             Thread(target=self.pacer.run, args=(stop,), name="pacer"),
         ]
-        closing = Thread(target=self._queue.run, args=(claiming_over,), name="closing")
-        threads = [*claiming, closing]
+        closing = [
+            Thread(target=self._queue.run, args=(claiming_over,), name=f"closing-{number}")
+            for number in range(CLOSERS)
+        ]
+        closing_over = Event()
+        follow_up = self._follow_up or Event.wait
+        following = Thread(target=follow_up, args=(closing_over,), name="follow-up")
+        threads = [*claiming, *closing, following]
         for thread in threads:
             thread.start()
         try:
@@ -96,7 +108,10 @@ class ExpiryListener:
             for thread in claiming:
                 thread.join()
             claiming_over.set()
-            closing.join()
+            for thread in closing:
+                thread.join()
+            closing_over.set()
+            following.join()
 
     def claim(self, members: Sequence[Member]) -> None:
         """Claim expired sessions and hand the won ones to the closing queue.

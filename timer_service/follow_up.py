@@ -1,13 +1,16 @@
 """What follows the commit of a transaction that opened, extended or closed sessions.
 
 Intake, the closers and completion fill in an ``Outcome`` inside their transaction and run it here
-afterwards: one Redis round trip, then the queue. Nothing here may fail the caller: Postgres has
+afterwards: one Redis round trip, then the queue. The listener's closer leaves that to a thread, so
+that the next batch need not wait for it. Nothing here may fail the caller: Postgres has
 decided, and whatever is not done now the sweep finds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Condition, Event
+from typing import Protocol
 
 import structlog
 
@@ -22,6 +25,13 @@ from timer_service.messages import CloseReason
 from timer_service.records.sessions import Armable, ClosedSession
 
 log = structlog.get_logger(__name__)
+
+DEFERRED_MAX = 5_000
+"""Sessions whose follow-up may wait before those who close wait too."""
+
+_GATHER_S = 0.003
+"""How long a close's follow-up waits for that of others: a job may be there some ms later."""
+_WAIT_S = 0.2
 
 
 @dataclass(slots=True)
@@ -52,9 +62,24 @@ class Outcome:
             for callback_id in one.callback_ids:
                 self.want(CallbackJob(one.session_id, callback_id, 1))
 
+    def absorb(self, later: Outcome) -> None:
+        """Take over what a later transaction did."""
+        self.armed.update(later.armed)
+        for member in later.forgotten:
+            self.forget(member)
+        self.closed += later.closed
+        self.jobs.update(later.jobs)
+
     def want(self, job: Job) -> None:
         """Note a job to enqueue; a later attempt of the same work replaces an earlier one."""
         self.jobs[job.subject] = job
+
+
+class Follows(Protocol):
+    """Sees to what follows a commit, at once or soon."""
+
+    def run(self, outcome: Outcome) -> None:
+        """Arm and forget in Redis, count, and enqueue. Never fails the caller."""
 
 
 class FollowUp:
@@ -91,3 +116,43 @@ class FollowUp:
                 self._jobs.enqueue(list(outcome.jobs.values()))
             except RedisUnavailable as error:
                 log.warning("jobs_left_to_the_sweep", jobs=len(outcome.jobs), cause=str(error))
+
+
+class DeferredFollowUp:
+    """Carries out many transactions' outcomes at once, in a thread of its own."""
+
+    def __init__(self, follow_up: FollowUp) -> None:
+        self._follow_up = follow_up
+        self._pending = Outcome()
+        self._changed = Condition()
+
+    def run(self, outcome: Outcome) -> None:
+        """Leave an outcome to the thread; waits only where very much is left to it already."""
+        with self._changed:
+            while len(self._pending.forgotten) > DEFERRED_MAX:
+                self._changed.wait()
+            self._pending.absorb(outcome)
+            self._changed.notify_all()
+
+    def run_thread(self, stop: Event) -> None:
+        """Carry out what is left here until told to stop, and what is left then."""
+        while True:
+            is_last = stop.is_set()
+            with self._changed:
+                if not is_last and self._is_empty():
+                    self._changed.wait(_WAIT_S)
+            if not is_last and not self._is_empty():
+                stop.wait(_GATHER_S)
+            with self._changed:
+                outcome, self._pending = self._pending, Outcome()
+                self._changed.notify_all()
+            try:
+                self._follow_up.run(outcome)
+            except Exception:
+                # What one batch does, the next must still be followed up; the sweep finds the rest.
+                log.exception("follow_up_failed")
+            if is_last:
+                return
+
+    def _is_empty(self) -> bool:
+        return not (self._pending.forgotten or self._pending.armed)

@@ -18,8 +18,10 @@ SessionId = NewType("SessionId", UUID)
 MessageId = NewType("MessageId", UUID)
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_VALUES = {char: value for value, char in enumerate(_ALPHABET)}
 _SHORT_LENGTH = 22
+# Two characters at a time: this runs for every session that opens, is touched or ends.
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_PAIR_VALUES = {pair: value for value, pair in enumerate(_PAIRS)}
 
 
 def new_id() -> UUID:
@@ -30,11 +32,11 @@ def new_id() -> UUID:
 def shorten(value: UUID) -> str:
     """Write an id as 22 base62 characters; equal lengths, so short ids sort as the ids do."""
     number = value.int
-    chars = []
-    for _ in range(_SHORT_LENGTH):
-        number, digit = divmod(number, 62)
-        chars.append(_ALPHABET[digit])
-    return "".join(reversed(chars))
+    pairs = []
+    for _ in range(_SHORT_LENGTH // 2):
+        number, pair = divmod(number, len(_PAIRS))
+        pairs.append(_PAIRS[pair])
+    return "".join(reversed(pairs))
 
 
 def lengthen(short: str) -> UUID:
@@ -46,8 +48,9 @@ def lengthen(short: str) -> UUID:
     if len(short) != _SHORT_LENGTH:
         raise ValueError(f"a short id has {_SHORT_LENGTH} characters, this has {len(short)}")
     number = 0
-    for char in short:
-        if char not in _VALUES:
+    for at in range(0, _SHORT_LENGTH, 2):
+        value = _PAIR_VALUES.get(short[at : at + 2])
+        if value is None:
             raise ValueError("a short id holds base62 characters only")
-        number = number * 62 + _VALUES[char]
+        number = number * len(_PAIRS) + value
     return UUID(int=number)

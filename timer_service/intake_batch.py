@@ -1,20 +1,23 @@
 """What intake does inside its transaction: contacts, sessions, message rows, in that order.
 
 The order matters: contacts are locked before anything about them is read, so that everything read
-afterwards stays true until the commit.
+afterwards stays true until the commit. Each step is one statement for the whole batch, whoever and
+however many its messages are from.
 """
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
-from timer_service.errors import NotFound, TimerServiceError
+from timer_service.errors import TimerServiceError
 from timer_service.follow_up import Outcome
 from timer_service.ids import ConnectionId, ContactId, SessionId, new_id
 from timer_service.job_queue import SummaryJob
@@ -34,12 +37,14 @@ from timer_service.messages import (
     OwnMessage,
 )
 from timer_service.placement import Draft, Rules, counted_at, open_now, place
-from timer_service.records import connections, contacts, messages, sessions
-from timer_service.records.contacts import LockedContact, Merge
+from timer_service.records import connections, contacts, messages, open_chats, sessions
+from timer_service.records.contacts import LockedContact, Merge, Person
+from timer_service.records.messages import MessageName
+from timer_service.records.sessions import Chat, NewSession
 
 log = structlog.get_logger(__name__)
 
-Chat = InboundMessage | OwnMessage
+ChatMessage = InboundMessage | OwnMessage
 
 
 class ContactsMoved(TimerServiceError):
@@ -58,90 +63,168 @@ class Recorded:
     duplicate: bool
 
 
-class Batch:
-    """One batch of one connection inside one transaction."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """One caller's events of one connection, in their order."""
 
-    def __init__(self, db: Connection, connection_id: ConnectionId) -> None:
+    connection_id: ConnectionId
+    events: Sequence[Event]
+
+    @property
+    def chat(self) -> list[ChatMessage]:
+        """The messages among the events."""
+        return [one for one in self.events if isinstance(one, InboundMessage | OwnMessage)]
+
+    @property
+    def is_one_message(self) -> bool:
+        """Whether a message is all there is."""
+        return len(self.events) == 1 and isinstance(self.events[0], InboundMessage | OwnMessage)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """A new session's contact, the ids its first message named, and what a program gave it."""
+
+    draft: Draft
+    customer: ContactIds
+    context_json: str = "{}"
+
+
+Answers = dict[Bundle, list[Recorded]]
+"""What became of the messages of each bundle that is stored."""
+
+
+def continue_chats(db: Connection, bundles: Sequence[Bundle], outcome: Outcome) -> Answers:
+    """Store those bundles that are one message of an open chat, in one call.
+
+    Whatever is not as plain has no answer, and is left to `Batch`.
+    """
+    plain = [bundle for bundle in bundles if bundle.is_one_message]
+    if not plain:
+        return {}
+    items = [
+        _item(nth, bundle.connection_id, bundle.chat[0]) for nth, bundle in enumerate(plain, 1)
+    ]
+    continued = open_chats.continue_sessions(db, json.dumps(items, ensure_ascii=False))
+    answers: Answers = {}
+    for nth, session in continued.items():
+        outcome.arm(session)
+        bundle = plain[nth - 1]
+        name = bundle.chat[0].provider_message_id
+        answers[bundle] = [Recorded(name, session.session_id, opened=False, duplicate=False)]
+    return answers
+
+
+class Batch:
+    """The events of some connections inside one transaction.
+
+    ``with_others``: the batch is of several callers, and none of them is to wait for a customer
+    somebody else holds, or for a merge. Bundles that would have to have no answer.
+    """
+
+    def __init__(
+        self, db: Connection, connection_ids: Iterable[ConnectionId], *, with_others: bool = False
+    ) -> None:
         self._db = db
-        self._connection_id = connection_id
-        self._rules = self._read_rules()
-        self._owners: dict[ContactIds, ContactId] = {}
+        self._with_others = with_others
+        self._rules = sessions.rules_of(db, set(connection_ids))
+        self._owners: dict[Person, ContactId] = {}
         self._locked: dict[ContactId, LockedContact] = {}
         self.outcome = Outcome()
-        self.recorded: list[Recorded] = []
 
-    def record(self, events: Sequence[Event]) -> None:
-        """Store every event of the batch."""
-        chat = [event for event in events if isinstance(event, InboundMessage | OwnMessage)]
-        people = {event.contact: None for event in chat}
-        people |= dict.fromkeys(self._known_links(events))
+    def knows(self, connection_id: ConnectionId) -> bool:
+        """Tell whether there is such a connection."""
+        return connection_id in self._rules
+
+    def record(self, bundles: Sequence[Bundle]) -> Answers:
+        """Store every event of bundles of known connections.
+
+        Safe to repeat: a message that is held already changes nothing.
+        """
+        people = {
+            self._person(bundle.connection_id, message.contact): None
+            for bundle in bundles
+            for message in bundle.chat
+        }
+        people |= dict.fromkeys(self._known_links(bundles))
         if people:
             self._hold(list(people))
-        if chat:
-            self._record_chat(chat)
-            if self._rules.is_new:
-                # Not every gateway tells its state; messages say that the link works.
-                works = ConnectionUpdate(state=ConnectionState.CONNECTED)
-                connections.note_state(self._db, self._connection_id, works)
-        for event in events:
-            if isinstance(event, MessageChange):
-                messages.apply_change(self._db, self._connection_id, event)
-            elif isinstance(event, DeliveryStatus):
-                messages.set_status(self._db, self._connection_id, event)
-            elif isinstance(event, ConnectionUpdate):
-                connections.note_state(self._db, self._connection_id, event)
+        ready = [bundle for bundle in bundles if self._is_held(bundle)]
+        answers = self._record_chat(ready)
+        for bundle in ready:
+            for event in bundle.events:
+                self._apply(bundle.connection_id, event)
+        return answers
 
-    def open_empty(self, customer: ContactIds, context_json: str) -> None:
+    def open_empty(
+        self, connection_id: ConnectionId, customer: ContactIds, context_json: str
+    ) -> Recorded:
         """Open a session without a message unless one is open."""
-        self._hold([customer])
-        contact_id = self._owners[customer]
-        draft, _ = self._lock_open([contact_id]).get(contact_id, (None, []))
+        person = self._person(connection_id, customer)
+        self._hold([person])
+        chat = (connection_id, self._owners[person])
+        _, now = messages.held_now(self._db, [])
+        draft, _ = self._lock_open([chat], now).get(chat, (None, []))
         is_new = draft is None
         if draft is None:
-            draft = open_now(self._placement_rules())
-            self._insert(draft, contact_id, customer, context_json)
-            self._save_contacts([contact_id])
-        self.recorded.append(Recorded("", SessionId(draft.id), is_new, duplicate=not is_new))
+            draft = open_now(self._placement_rules(connection_id, now))
+            self._insert({chat: [_Opening(draft, customer, context_json)]})
+            self._save_contacts()
+        return Recorded("", SessionId(draft.id), is_new, duplicate=not is_new)
 
-    def _known_links(self, events: Sequence[Event]) -> list[ContactIds]:
+    def _person(self, connection_id: ConnectionId, ids: ContactIds) -> Person:
+        return self._rules[connection_id].business_id, ids
+
+    def _known_links(self, bundles: Sequence[Bundle]) -> list[Person]:
         """Return the linked ids of customers we know; a link alone makes no contact."""
-        links = [event.contact for event in events if isinstance(event, IdentityLink)]
+        links = [
+            self._person(bundle.connection_id, event.contact)
+            for bundle in bundles
+            for event in bundle.events
+            if isinstance(event, IdentityLink)
+        ]
         if not links:
             return []
-        pairs = [pair for link in links for pair in link.pairs()]
-        known = contacts.find_ids(self._db, self._rules.business_id, pairs)
-        return [link for link in links if any(pair in known for pair in link.pairs())]
+        ids = {link: contacts.ids_of(link) for link in links}
+        known = contacts.find_ids(self._db, (one for theirs in ids.values() for one in theirs))
+        return [link for link in links if any(one in known for one in ids[link])]
 
-    def _read_rules(self) -> sessions.ConnectionRules:
-        rules = sessions.rules_of(self._db, self._connection_id)
-        if rules is None:
-            raise NotFound(f"there is no connection {self._connection_id}")
-        return rules
+    def _placement_rules(self, connection_id: ConnectionId, now: datetime) -> Rules:
+        rules = self._rules[connection_id]
+        return Rules(now, rules.idle_gap, rules.touch_on)
 
-    def _placement_rules(self) -> Rules:
-        return Rules(self._rules.now, self._rules.idle_gap, self._rules.touch_on)
+    def _hold(self, people: list[Person]) -> None:
+        """Find, make, merge and lock the contacts.
 
-    def _hold(self, people: list[ContactIds]) -> None:
-        """Find, make, merge and lock the contacts, then read the clock.
-
-        The instant of arrival is read under the lock: only then do later transactions of the same
-        contact see later instants.
+        The instant of arrival is read after this, under the locks: only then do later transactions
+        of the same contact see later instants.
         """
         merges = self._lock(people)
         if merges:
             for merge in merges:
                 self._merge(merge)
             self._lock(people)
-        self._rules = self._read_rules()
 
-    def _lock(self, people: list[ContactIds]) -> list[Merge]:
-        self._owners, merges = contacts.find_or_create(self._db, self._rules.business_id, people)
+    def _lock(self, people: list[Person]) -> list[Merge]:
+        found = contacts.find_or_create(self._db, people)
+        self._owners, merges = found.owners, found.merges
+        if merges and self._with_others:
+            raise ContactsMoved("two contacts are to be merged")
         wanted = set(self._owners.values()) | {merge.merged for merge in merges}
-        locked = contacts.lock(self._db, wanted)
+        locked = contacts.lock(self._db, wanted, only_free=self._with_others)
         if locked is None:
             raise ContactsMoved("a contact was merged into another while it was looked up")
+        if found.has_added and locked.keys() != wanted:
+            # Who holds it may be merging it away, and an id must not follow it there.
+            raise ContactsMoved("an id was given to a contact that somebody else holds")
         self._locked = locked
         return merges
+
+    def _is_held(self, bundle: Bundle) -> bool:
+        return all(
+            self._owners[self._person(bundle.connection_id, message.contact)] in self._locked
+            for message in bundle.chat
+        )
 
     def _merge(self, merge: Merge) -> None:
         self.outcome.close(sessions.close_overdue_of(self._db, [merge.keeper, merge.merged]))
@@ -151,146 +234,220 @@ class Batch:
         contacts.merge(self._db, merge)
         log.info("contacts_merged", keeper=str(merge.keeper), merged=str(merge.merged))
 
-    def _record_chat(self, chat: Sequence[Chat]) -> None:
-        held = messages.held(
-            self._db, self._connection_id, [message.provider_message_id for message in chat]
-        )
-        fresh: dict[str, Chat] = {}
-        for message in chat:
-            if message.provider_message_id not in held:
-                fresh.setdefault(message.provider_message_id, message)
-        drafts = self._place(list(fresh.values())) if fresh else {}
-        opened: set[SessionId] = set()
-        answered: set[str] = set()
-        for message in chat:
-            name = message.provider_message_id
-            duplicate = name in held or name in answered
-            answered.add(name)
-            session_id = held[name] if name in held else SessionId(drafts[name].id)
-            is_first = not duplicate and drafts[name].is_new and session_id not in opened
-            if is_first:
-                opened.add(session_id)
-            self.recorded.append(Recorded(name, session_id, is_first, duplicate))
+    def _apply(self, connection_id: ConnectionId, event: Event) -> None:
+        if isinstance(event, MessageChange):
+            messages.apply_change(self._db, connection_id, event)
+        elif isinstance(event, DeliveryStatus):
+            messages.set_status(self._db, connection_id, event)
+        elif isinstance(event, ConnectionUpdate):
+            connections.note_state(self._db, connection_id, event)
 
-    def _place(self, fresh: Sequence[Chat]) -> dict[str, Draft]:
-        by_contact: dict[ContactId, list[Chat]] = defaultdict(list)
-        for message in fresh:
-            by_contact[self._owners[message.contact]].append(message)
-        open_sessions = self._lock_open(list(by_contact))
+    def _record_chat(self, bundles: Sequence[Bundle]) -> Answers:
+        named = [
+            ((bundle.connection_id, message.provider_message_id), message)
+            for bundle in bundles
+            for message in bundle.chat
+        ]
+        if not named:
+            return {bundle: [] for bundle in bundles}
+        held, now = messages.held_now(self._db, dict.fromkeys(name for name, _ in named))
+        fresh: dict[MessageName, ChatMessage] = {}
+        for name, message in named:
+            if name not in held:
+                fresh.setdefault(name, message)
+        drafts = self._place(fresh, now) if fresh else {}
+        for connection_id in {bundle.connection_id for bundle in bundles if bundle.chat}:
+            if self._rules[connection_id].is_new:
+                # Not every gateway tells its state; messages say that the link works.
+                works = ConnectionUpdate(state=ConnectionState.CONNECTED)
+                connections.note_state(self._db, connection_id, works)
+        return self._answer(bundles, held, drafts)
+
+    def _answer(
+        self,
+        bundles: Sequence[Bundle],
+        held: Mapping[MessageName, SessionId],
+        drafts: Mapping[MessageName, Draft],
+    ) -> Answers:
+        answered: set[MessageName] = set()
+        opened: set[SessionId] = set()
+        answers: Answers = {}
+        for bundle in bundles:
+            answers[bundle] = []
+            for message in bundle.chat:
+                name = (bundle.connection_id, message.provider_message_id)
+                duplicate = name in held or name in answered
+                answered.add(name)
+                session_id = held[name] if name in held else SessionId(drafts[name].id)
+                is_first = not duplicate and drafts[name].is_new and session_id not in opened
+                if is_first:
+                    opened.add(session_id)
+                answers[bundle].append(Recorded(name[1], session_id, is_first, duplicate))
+        return answers
+
+    def _place(
+        self, fresh: dict[MessageName, ChatMessage], now: datetime
+    ) -> dict[MessageName, Draft]:
+        by_chat: dict[Chat, list[ChatMessage]] = defaultdict(list)
+        for (connection_id, _), message in fresh.items():
+            owner = self._owners[self._person(connection_id, message.contact)]
+            by_chat[connection_id, owner].append(message)
+        open_sessions = self._lock_open(list(by_chat), now)
         rows: list[dict[str, Any]] = []
-        drafts: dict[str, Draft] = {}
-        for contact_id, theirs in by_contact.items():
-            current, just_closed = open_sessions.get(contact_id, (None, []))
-            closed = just_closed + self._lock_spanning(contact_id, theirs, just_closed)
+        drafts: dict[MessageName, Draft] = {}
+        extended: dict[int, Draft] = {}
+        openings: dict[Chat, list[_Opening]] = defaultdict(list)
+        for chat, theirs in by_chat.items():
+            connection_id, contact_id = chat
+            current, just_closed = open_sessions.get(chat, (None, []))
             placed = place(
                 theirs,
                 open_session=current,
-                closed_sessions=closed,
-                rules=self._placement_rules(),
+                closed_sessions=just_closed + self._lock_spanning(chat, theirs, just_closed, now),
+                rules=self._placement_rules(connection_id, now),
             )
-            self._write_drafts(contact_id, placed)
+            begun: set[int] = set()
             for message, draft in placed:
-                rows.append(self._message_row(message, draft))
-                drafts[message.provider_message_id] = draft
+                if not draft.is_new:
+                    extended[id(draft)] = draft
+                elif id(draft) not in begun:
+                    begun.add(id(draft))
+                    openings[chat].append(_Opening(draft, message.contact))
+                rows.append(self._message_row(connection_id, message, draft, now))
+                drafts[connection_id, message.provider_message_id] = draft
                 if message.customer_name:
                     self._locked[contact_id].name = message.customer_name
+        if openings:
+            self._insert(openings)
+        if extended:
+            self._extend(list(extended.values()))
         messages.add(self._db, rows)
-        self._save_contacts(list(by_contact))
+        self._save_contacts()
         return drafts
 
     def _lock_open(
-        self, contact_ids: Sequence[ContactId]
-    ) -> dict[ContactId, tuple[Draft | None, list[Draft]]]:
+        self, chats: Sequence[Chat], now: datetime
+    ) -> dict[Chat, tuple[Draft | None, list[Draft]]]:
         """Lock the open sessions and close the overdue: ``(still open, just closed)`` each."""
-        found = sessions.lock_open(self._db, self._connection_id, contact_ids)
-        overdue = [draft for draft in found.values() if draft.deadline_at <= self._rules.now]
+        found = sessions.lock_open(self._db, chats)
+        overdue = [draft for draft in found.values() if draft.deadline_at <= now]
         if overdue:
             self.outcome.close(
                 sessions.close_locked(self._db, [draft.id for draft in overdue], CloseReason.IDLE)
             )
-        answer: dict[ContactId, tuple[Draft | None, list[Draft]]] = {}
-        for contact_id, draft in found.items():
-            if draft.deadline_at <= self._rules.now:
-                draft.closed_at, draft.close_reason = self._rules.now, CloseReason.IDLE
-                answer[contact_id] = (None, [draft])
+        answer: dict[Chat, tuple[Draft | None, list[Draft]]] = {}
+        for chat, draft in found.items():
+            if draft.deadline_at <= now:
+                draft.closed_at, draft.close_reason = now, CloseReason.IDLE
+                answer[chat] = (None, [draft])
             else:
-                answer[contact_id] = (draft, [])
+                answer[chat] = (draft, [])
         return answer
 
     def _lock_spanning(
-        self, contact_id: ContactId, theirs: Sequence[Chat], known: Sequence[Draft]
+        self, chat: Chat, theirs: Sequence[ChatMessage], known: Sequence[Draft], now: datetime
     ) -> list[Draft]:
-        now = self._rules.now
         late = [at for message in theirs if (at := counted_at(message, now)) < now]
         if not late:
             return []
-        found = sessions.lock_spanning(
-            self._db, self._connection_id, contact_id, min(late), max(late)
-        )
+        found = sessions.lock_spanning(self._db, chat, min(late), max(late))
         known_ids = {draft.id for draft in known}
         return [draft for draft in found if draft.id not in known_ids]
 
-    def _write_drafts(self, contact_id: ContactId, placed: Sequence[tuple[Chat, Draft]]) -> None:
-        first_of: dict[int, tuple[Chat, Draft]] = {}
-        for message, draft in placed:
-            first_of.setdefault(id(draft), (message, draft))
-        for message, draft in first_of.values():
-            if draft.is_new:
-                self._insert(draft, contact_id, message.contact)
+    def _extend(self, drafts: Sequence[Draft]) -> None:
+        extended = sessions.extend(self._db, drafts)
+        still_open = {draft.id for draft in drafts if draft.is_open}
+        for one in extended:
+            if one.session_id in still_open:
+                self.outcome.arm(one)
                 continue
-            extended = sessions.extend(self._db, draft)
-            if draft.is_open:
-                self.outcome.arm(extended)
-                continue
-            attempt = sessions.ask_summary_again(self._db, draft.id)
+            attempt = sessions.ask_summary_again(self._db, one.session_id)
             if attempt is not None:
-                self.outcome.want(SummaryJob(SessionId(draft.id), attempt))
+                self.outcome.want(SummaryJob(one.session_id, attempt))
 
-    def _insert(
-        self, draft: Draft, contact_id: ContactId, customer: ContactIds, context_json: str = "{}"
-    ) -> None:
+    def _insert(self, openings: dict[Chat, list[_Opening]]) -> None:
+        new = [
+            self._new_session(chat, opening)
+            for chat, theirs in openings.items()
+            for opening in theirs
+        ]
+        inserted = sessions.insert(self._db, new)
+        closed = [SessionId(one.draft.id) for one in new if not one.draft.is_open]
+        for one in inserted:
+            if one.session_id not in closed:
+                self.outcome.arm(one)
+        if closed:
+            self.outcome.close(sessions.closed_at_birth(self._db, closed))
+
+    def _new_session(self, chat: Chat, opening: _Opening) -> NewSession:
+        connection_id, contact_id = chat
         contact = self._locked[contact_id]
         contact.session_count += 1
+        customer = opening.customer
         best = customer.best if customer.phone else contacts.best_id(self._db, contact_id)
-        inserted = sessions.insert_draft(
-            self._db,
-            draft,
-            business_id=self._rules.business_id,
-            connection_id=self._connection_id,
+        return NewSession(
+            draft=opening.draft,
+            business_id=self._rules[connection_id].business_id,
+            connection_id=connection_id,
             contact_id=contact_id,
             customer_wa_id=best or customer.best,
             number=contact.session_count,
-            context_json=context_json,
+            context_json=opening.context_json,
         )
-        if draft.is_open:
-            self.outcome.arm(inserted)
-        else:
-            self.outcome.close(sessions.closed_at_birth(self._db, SessionId(draft.id)))
 
-    def _save_contacts(self, contact_ids: Sequence[ContactId]) -> None:
-        changed = [self._locked[one] for one in contact_ids if self._locked[one].is_changed]
+    def _save_contacts(self) -> None:
+        changed = [contact for contact in self._locked.values() if contact.is_changed]
         if changed:
             contacts.save(self._db, changed)
 
-    def _message_row(self, message: Chat, draft: Draft) -> dict[str, Any]:
-        now = self._rules.now
-        is_out = message.direction is Direction.OUT
+    def _message_row(
+        self, connection_id: ConnectionId, message: ChatMessage, draft: Draft, now: datetime
+    ) -> dict[str, Any]:
         return {
-            "id": new_id(),
-            "business_id": self._rules.business_id,
-            "connection_id": self._connection_id,
+            **_content(message),
+            "business_id": self._rules[connection_id].business_id,
+            "connection_id": connection_id,
             "session_id": draft.id,
-            "provider_message_id": message.provider_message_id,
-            "direction": message.direction.value,
-            "author": message.author.value,
-            "type": message.type,
-            "text": message.text,
-            "media": message.media.as_json() if message.media else None,
-            "reply_to": message.reply_to,
-            "payload": message.payload,
-            "extra": message.extra or None,
+            "media": _json(message.media.as_json() if message.media else None),
+            "extra": _json(message.extra or None),
             "sent_at": message.sent_at,
             "received_at": now,
             "placed_at": min(message.sent_at or now, now),
-            "status": Delivery.SENT.value if is_out else None,
         }
+
+
+def _content(message: ChatMessage) -> dict[str, Any]:
+    is_out = message.direction is Direction.OUT
+    return {
+        "id": new_id(),
+        "provider_message_id": message.provider_message_id,
+        "direction": message.direction.value,
+        "author": message.author.value,
+        "type": message.type,
+        "text": message.text,
+        "reply_to": message.reply_to,
+        "payload": message.payload,
+        "status": Delivery.SENT.value if is_out else None,
+    }
+
+
+def _item(nth: int, connection_id: ConnectionId, message: ChatMessage) -> dict[str, Any]:
+    """Return a message as ``continue_sessions`` takes it."""
+    content = _content(message)
+    pairs = message.contact.pairs()
+    return {
+        **content,
+        "id": str(content["id"]),
+        "nth": nth,
+        "connection_id": str(connection_id),
+        "kinds": [kind for kind, _ in pairs],
+        "names": [value for _, value in pairs],
+        "customer_name": message.customer_name or None,
+        "media": message.media.as_json() if message.media else None,
+        "extra": message.extra or None,
+        "sent_at": message.sent_at.isoformat() if message.sent_at else None,
+    }
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)

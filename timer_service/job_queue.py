@@ -7,10 +7,14 @@ several queues can lose a job.
 
 from __future__ import annotations
 
+import json
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
 from uuid import UUID
 
 import structlog
@@ -20,9 +24,12 @@ from rq import Queue, SimpleWorker
 from rq.job import Job as RQJob
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
+from rq.utils import utcformat
 
+from timer_service.clock import utc_now
 from timer_service.errors import RedisUnavailable
 from timer_service.ids import SessionId
+from timer_service.lua_scripts import ENQUEUE, Call, run_calls
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +46,9 @@ WORKER_TTL_S = MAINTENANCE_INTERVAL_S + 15
 only between two waits: with RQ's own 420 s a retry could lie unnoticed for seven minutes."""
 LOOK_FOR_REDIS_EVERY_S = 1.0
 
+_CALL_MAX = 100
+"""Jobs in one call of the script: about a millisecond of Redis's time."""
+_NO_REDIS = Redis()  # RQ wants one to make a job, which asks it nothing
 _WAITING = {
     JobStatus.QUEUED,
     JobStatus.SCHEDULED,
@@ -113,31 +123,33 @@ class JobQueue:
         self._client = client
 
     def enqueue(self, jobs: Sequence[Job]) -> None:
-        """Put jobs into their queues, one round trip for each queue.
+        """Put jobs into their queues, in one round trip.
+
+        What is written is what RQ 3 writes, at a tenth of the cost of its ``enqueue_many``, which
+        makes an object and three commands of each job.
 
         Raises:
             RedisUnavailable: some or none are queued; the sweep will see which.
         """
-        by_queue: dict[str, list[Job]] = defaultdict(list)
+        by_kind: dict[tuple[str, str, int], list[Job]] = defaultdict(list)
         for job in jobs:
-            by_queue[job.queue].append(job)
-        try:
-            for name, theirs in by_queue.items():
-                self._queue(name).enqueue_many(
-                    [
-                        Queue.prepare_data(
-                            job.function,
-                            args=job.arguments,
-                            timeout=job.timeout_s,
-                            job_id=job.job_id,
-                            failure_ttl=FAILURE_KEPT_S,
-                            description=job.job_id,
-                        )
-                        for job in theirs
-                    ]
-                )
-        except (RedisError, OSError) as error:
-            raise RedisUnavailable("the queue's Redis did not answer") from error
+            by_kind[job.queue, job.function, job.timeout_s].append(job)
+        now = utcformat(utc_now())
+        calls = []
+        for (name, function, timeout_s), theirs in by_kind.items():
+            queue = self._queue(name)
+            shared = {
+                **_shared_fields(name, function, timeout_s),
+                "created_at": now,
+                "enqueued_at": now,
+            }
+            fields = json.dumps([text for pair in shared.items() for text in pair])
+            for first in range(0, len(theirs), _CALL_MAX):
+                args: list[str | int | bytes] = [RQJob.redis_job_namespace_prefix, fields]
+                for job in theirs[first : first + _CALL_MAX]:
+                    args += (job.job_id, _pack([function, None, job.arguments, {}]))
+                calls.append(Call(ENQUEUE, (Queue.redis_queues_keys, queue.key), args))
+        run_calls(self._client, calls)
 
     def still_waiting(self, jobs: Iterable[Job]) -> set[str]:
         """Return the ids of those jobs that wait for a worker or for their next try.
@@ -180,6 +192,45 @@ class JobQueue:
 
     def _queue(self, name: str) -> Queue:
         return Queue(name, connection=self._client, serializer=JSONSerializer)
+
+
+@lru_cache(maxsize=10)
+def _shared_fields(queue: str, function: str, timeout_s: int) -> dict[str, str]:
+    """Let RQ say what it stores of a job: all that jobs of one kind have in common."""
+    job = RQJob.create(
+        function,
+        timeout=timeout_s,
+        failure_ttl=FAILURE_KEPT_S,
+        origin=queue,
+        status=JobStatus.QUEUED,
+        serializer=JSONSerializer,
+        connection=_NO_REDIS,
+    )
+    own = {"data", "description", "created_at", "enqueued_at"}
+    stored = {name: value for name, value in job.to_dict().items() if name not in own}
+    return {
+        name: str(value.value if isinstance(value, Enum) else value)
+        for name, value in stored.items()
+    }
+
+
+def _pack(call: Sequence[object]) -> bytes:
+    """Pack what to call as RQ reads it: JSON in a zlib stream, but stored in it as it is.
+
+    Compressing some hundred bytes takes longer than all the rest of a job, nearly all of it to set
+    the compressor up.
+    """
+    data = json.dumps(call).encode()
+    size = len(data)
+    return b"".join(
+        (
+            b"\x78\x01\x01",  # zlib's head; one block, the last, stored
+            size.to_bytes(2, "little"),
+            (size ^ 0xFFFF).to_bytes(2, "little"),
+            data,
+            zlib.adler32(data).to_bytes(4, "big"),
+        )
+    )
 
 
 def work(client: Redis, queue: str, *, burst: bool = False) -> None:

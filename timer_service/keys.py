@@ -8,9 +8,14 @@ number.
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 from timer_service.ids import BusinessId, SessionId, lengthen, shorten
+
+# There are few businesses, and each is named with every session.
+shorten_business = lru_cache(maxsize=10_000)(shorten)
+_lengthen_business = lru_cache(maxsize=10_000)(lengthen)
 
 
 def shard_of(business_id: BusinessId, shards: int) -> int:
@@ -30,12 +35,12 @@ def active_prefix(shard: int) -> str:
 
 def live_key(shard: int, business_id: BusinessId, session_id: SessionId) -> str:
     """String → version, with a PX of what is left until the deadline. Its expiry is the event."""
-    return f"{live_prefix(shard)}{shorten(business_id)}:{shorten(session_id)}"
+    return f"{live_prefix(shard)}{shorten_business(business_id)}:{shorten(session_id)}"
 
 
 def active_key(shard: int, business_id: BusinessId) -> str:
     """Zset session → deadline (ms since the epoch, Redis's clock): the deadline index."""
-    return f"{active_prefix(shard)}{shorten(business_id)}"
+    return f"{active_prefix(shard)}{shorten_business(business_id)}"
 
 
 def agenda_key(shard: int) -> str:
@@ -85,14 +90,14 @@ class Member(NamedTuple):
 
 def member_text(member: Member) -> str:
     """Write ``<business>:<session>``, the tail of a live key and the member of ``claimed``."""
-    return f"{shorten(member.business_id)}:{shorten(member.session_id)}"
+    return f"{shorten_business(member.business_id)}:{shorten(member.session_id)}"
 
 
 def parse_member(text: str) -> Member | None:
     """Read ``<business>:<session>`` back; None for anything else."""
     business, _, session = text.partition(":")
     try:
-        return Member(BusinessId(lengthen(business)), SessionId(lengthen(session)))
+        return Member(BusinessId(_lengthen_business(business)), SessionId(lengthen(session)))
     except ValueError:
         return None
 

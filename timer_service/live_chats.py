@@ -11,28 +11,38 @@ no other clock.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from redis import Redis
 
 from timer_service import keys, lua_scripts
 from timer_service.ids import BusinessId, SessionId, lengthen, shorten
-from timer_service.keys import Member
+from timer_service.keys import Member, shorten_business
 from timer_service.lua_scripts import Call, run_calls
 from timer_service.redis_clients import redis_errors
 
 
 class Arm(NamedTuple):
-    """A session to be live for ``remaining_ms`` (1 or more), by this version of its row."""
+    """A session to be live for ``remaining_ms`` (1 or more), by this version of its row.
+
+    A fraction counts: the key ends in the millisecond that the deadline falls into, and its event
+    comes with the next one.
+    """
 
     business_id: BusinessId
     session_id: SessionId
     version: int
-    remaining_ms: int
+    remaining_ms: float
+
+
+_Session = TypeVar("_Session", Arm, Member)
+_CALL_MAX = 200
+"""Sessions in one call of a script: about a millisecond of Redis's time."""
 
 
 class ArmOutcome(IntEnum):
@@ -88,11 +98,16 @@ class Pace:
     """What one pass of the pacer over one shard did."""
 
     trusted: bool
-    now_ms: int
+    now_us: int
     wake_at_ms: int | None
     touched: int
     taken_over: list[Member]
     lent_again: list[Member]
+
+    @property
+    def now_ms(self) -> int:
+        """The instant of the pass by Redis's clock."""
+        return self.now_us // 1000
 
 
 class LiveChats:
@@ -103,25 +118,37 @@ class LiveChats:
         self.shards = shards
 
     def arm(
-        self, arms: Sequence[Arm], forget: Sequence[Member] = (), token: str | None = None
+        self,
+        arms: Sequence[Arm],
+        forget: Sequence[Member] = (),
+        token: str | None = None,
+        *,
+        at_ms: float | None = None,
     ) -> list[ArmOutcome]:
         """Forget and arm sessions in one round trip; answer for each that was to be armed.
 
         With the ``token`` of a rebuild, arms are refused (FENCED) once that rebuild is superseded.
+        With ``at_ms`` what remains of each counts from that instant of Redis's clock, else from
+        the moment it is armed.
         """
-        calls = [self._forget_call(member) for member in forget]
-        calls += [self._arm_call(arm, token or "") for arm in arms]
-        replies = run_calls(self._client, calls)
-        return [ArmOutcome(code) for code in replies[len(forget) :]]
+        forgets = self._split(forget)
+        splits = self._split(arms)
+        calls = [self._forget_call(shard, members) for shard, members, _ in forgets]
+        calls += [self._arm_call(shard, theirs, token or "", at_ms) for shard, theirs, _ in splits]
+        replies = run_calls(self._client, calls)[len(forgets) :]
+        return [ArmOutcome(code) for code in _in_order(splits, replies, len(arms))]
 
     def forget(self, members: Sequence[Member]) -> int:
         """Remove every trace of sessions that are closed or gone; return how many had left one."""
-        removed = run_calls(self._client, [self._forget_call(member) for member in members])
-        return sum(1 for traces in removed if traces)
+        calls = [self._forget_call(shard, theirs) for shard, theirs, _ in self._split(members)]
+        removed = run_calls(self._client, calls)
+        return sum(1 for reply in removed for traces in reply if traces)
 
     def claim(self, members: Sequence[Member], lease_ms: int) -> list[ClaimOutcome]:
         """Claim expired sessions; who wins has ``lease_ms`` to settle each by arm or forget."""
-        replies = run_calls(self._client, [self._claim_call(one, lease_ms) for one in members])
+        splits = self._split(members)
+        calls = [self._claim_call(shard, theirs, lease_ms) for shard, theirs, _ in splits]
+        replies = _in_order(splits, run_calls(self._client, calls), len(members))
         return [ClaimOutcome(ClaimResult(code), *rest) for code, *rest in replies]
 
     def count(self, business_id: BusinessId) -> int | None:
@@ -203,6 +230,12 @@ class LiveChats:
         with redis_errors():
             return str(self._client.info("server")["run_id"])
 
+    def clock_ms(self) -> float:
+        """Return the present instant by Redis's clock."""
+        with redis_errors():
+            seconds, micros = self._client.time()
+        return float(seconds * 1000 + micros / 1000)
+
     def is_trusted(self, shard: int) -> bool:
         """Tell whether a shard was rebuilt under the server's present run."""
         return self.epoch(shard) == self.run_id()
@@ -232,14 +265,23 @@ class LiveChats:
 
     def not_held(self, members: Sequence[Member]) -> list[Member]:
         """Return those that are neither in their index nor claimed, asked in one round trip."""
+        groups: dict[BusinessId, list[Member]] = defaultdict(list)
+        for member in members:
+            groups[member.business_id].append(member)
         with redis_errors(), self._client.pipeline(transaction=False) as pipe:
-            for member in members:
-                shard = keys.shard_of(member.business_id, self.shards)
-                pipe.zscore(keys.active_key(shard, member.business_id), shorten(member.session_id))
-                pipe.zscore(keys.claimed_key(shard), keys.member_text(member))
+            for business_id, theirs in groups.items():
+                shard = keys.shard_of(business_id, self.shards)
+                shorts = [shorten(member.session_id) for member in theirs]
+                pipe.zmscore(keys.active_key(shard, business_id), shorts)
+                pipe.zmscore(keys.claimed_key(shard), [keys.member_text(one) for one in theirs])
             scores = pipe.execute()
-        pairs = zip(members, scores[::2], scores[1::2], strict=True)
-        return [one for one, due, leased in pairs if due is None and leased is None]
+        gone = {
+            member
+            for theirs, due, leased in zip(groups.values(), scores[::2], scores[1::2], strict=True)
+            for member, due_ms, lease_ms in zip(theirs, due, leased, strict=True)
+            if due_ms is None and lease_ms is None
+        }
+        return [member for member in members if member in gone]
 
     def read_swept(self, shard: int) -> dict[str, datetime]:
         """Return how far each pass of the sweep has read; empty after a rebuild began."""
@@ -254,51 +296,74 @@ class LiveChats:
             with redis_errors():
                 self._client.hset(keys.swept_key(shard), items=items)
 
-    def _arm_call(self, arm: Arm, token: str) -> Call:
-        shard = keys.shard_of(arm.business_id, self.shards)
-        names = (*self._session_keys(shard, arm.business_id, arm.session_id), keys.epoch_key(shard))
-        business, session = shorten(arm.business_id), shorten(arm.session_id)
-        return Call(
-            lua_scripts.ARM, names, (business, session, arm.version, arm.remaining_ms, token)
-        )
+    def _arm_call(
+        self, shard: int, arms: Sequence[Arm], token: str, at_ms: float | None = None
+    ) -> Call:
+        names = (keys.claimed_key(shard), keys.agenda_key(shard), keys.epoch_key(shard))
+        args: list[str | float] = [keys.active_prefix(shard), keys.live_prefix(shard), token]
+        args.append("" if at_ms is None else at_ms)
+        for arm in arms:
+            args.append(shorten_business(arm.business_id))
+            args += (shorten(arm.session_id), arm.version, arm.remaining_ms)
+        return Call(lua_scripts.ARM, names, args)
 
-    def _forget_call(self, member: Member) -> Call:
-        shard = keys.shard_of(member.business_id, self.shards)
-        names = self._session_keys(shard, member.business_id, member.session_id)
-        return Call(
-            lua_scripts.FORGET, names, (shorten(member.business_id), shorten(member.session_id))
-        )
+    def _forget_call(self, shard: int, members: Sequence[Member]) -> Call:
+        args: list[str | int] = [keys.active_prefix(shard), keys.live_prefix(shard)]
+        args += _names(members)
+        return Call(lua_scripts.FORGET, (keys.claimed_key(shard), keys.agenda_key(shard)), args)
 
-    def _claim_call(self, member: Member, lease_ms: int) -> Call:
-        shard = keys.shard_of(member.business_id, self.shards)
-        names = self._session_keys(shard, member.business_id, member.session_id)
-        business, session = shorten(member.business_id), shorten(member.session_id)
-        return Call(lua_scripts.CLAIM, names, (business, session, lease_ms))
+    def _claim_call(self, shard: int, members: Sequence[Member], lease_ms: int) -> Call:
+        args: list[str | int] = [keys.active_prefix(shard), keys.live_prefix(shard), lease_ms]
+        args += _names(members)
+        return Call(lua_scripts.CLAIM, (keys.claimed_key(shard), keys.agenda_key(shard)), args)
 
     def _count_call(self, business_id: BusinessId, limit: int) -> Call:
         shard = keys.shard_of(business_id, self.shards)
         names = (keys.active_key(shard, business_id), keys.epoch_key(shard))
         return Call(lua_scripts.COUNT, names, (limit,))
 
-    @staticmethod
-    def _session_keys(
-        shard: int, business_id: BusinessId, session_id: SessionId
-    ) -> tuple[str, ...]:
-        return (
-            keys.live_key(shard, business_id, session_id),
-            keys.active_key(shard, business_id),
-            keys.claimed_key(shard),
-            keys.agenda_key(shard),
-        )
+    def _split(self, sessions: Sequence[_Session]) -> list[tuple[int, list[_Session], list[int]]]:
+        """Split sessions by shard, and so that no call holds Redis up for long.
+
+        Each part says its shard, its sessions and where in the whole they stood.
+        """
+        by_shard: dict[int, list[int]] = defaultdict(list)
+        for position, one in enumerate(sessions):
+            by_shard[keys.shard_of(one.business_id, self.shards)].append(position)
+        return [
+            (shard, [sessions[position] for position in part], part)
+            for shard, positions in by_shard.items()
+            for part in (
+                positions[at : at + _CALL_MAX] for at in range(0, len(positions), _CALL_MAX)
+            )
+        ]
+
+
+def _names(members: Sequence[Member]) -> list[str]:
+    names: list[str] = []
+    for business_id, session_id in members:
+        names += (shorten_business(business_id), shorten(session_id))
+    return names
+
+
+def _in_order(
+    splits: Sequence[tuple[int, Any, list[int]]], replies: Sequence[Any], size: int
+) -> list[Any]:
+    """Put the answers of several calls into the order of what was asked."""
+    answers: list[Any] = [None] * size
+    for (_, _, positions), reply in zip(splits, replies, strict=True):
+        for position, answer in zip(positions, reply, strict=True):
+            answers[position] = answer
+    return answers
 
 
 def _read_pace(reply: Sequence[Any]) -> Pace:
-    trusted, now_ms, wake_at_ms, touched, taken_over, *texts = reply
+    trusted, now_us, wake_at_ms, touched, taken_over, *texts = reply
     # A member that cannot be read is not ours; it must not hold up the others.
     parsed = [keys.parse_member(text) for text in texts]
     return Pace(
         trusted=trusted == 1,
-        now_ms=now_ms,
+        now_us=now_us,
         wake_at_ms=wake_at_ms if wake_at_ms >= 0 else None,
         touched=touched,
         taken_over=[member for member in parsed[:taken_over] if member],

@@ -124,4 +124,4 @@ def _sleep_s(one: Pace) -> float:
     """Sleep until what is due next, but never long: an earlier deadline may be armed meanwhile."""
     if one.wake_at_ms is None:
         return _SLEEP_MAX_S
-    return min(max((one.wake_at_ms - one.now_ms) / 1000, _SLEEP_MIN_S), _SLEEP_MAX_S)
+    return min(max((one.wake_at_ms - one.now_us / 1000) / 1000, _SLEEP_MIN_S), _SLEEP_MAX_S)

@@ -58,13 +58,17 @@ class Rebuilder:
         after = None
         while True:
             with self._database.transaction() as db:
-                page = session_sweeps.open_by_deadline(db, after=after, limit=PAGE)
+                # Both clocks at one moment: a page takes tens of ms to read and to arm, by which
+                # every deadline in it would otherwise be late.
+                now = sessions.read_clock(db)
+                at_ms = self._live_chats.clock_ms()
+                page = session_sweeps.open_by_deadline(db, after=after, limit=PAGE, now=now)
             arms = [
                 arm_of(one)
                 for one in page.sessions
                 if shard_of(one.business_id, self._shards) == shard
             ]
-            if arms and ArmOutcome.FENCED in self._live_chats.arm(arms, token=token):
+            if arms and ArmOutcome.FENCED in self._live_chats.arm(arms, token=token, at_ms=at_ms):
                 log.warning("rebuild_overtaken", shard=shard, armed=armed)
                 return armed
             armed += len(arms)

@@ -33,9 +33,11 @@ from timer_service.records import (
     connections,
     contacts,
     messages,
+    punctuality,
     session_views,
     sessions,
 )
+from timer_service.records.punctuality import Punctuality
 from timer_service.records.session_views import Filter
 from timer_service.resources import ActiveChats, Contact, Message, Session
 from timer_service.text_cleaning import clean_json, clean_text
@@ -253,6 +255,11 @@ class TimerService:
         """Return, by connection id, when each connection last heard or said anything."""
         with self._database.transaction() as db:
             return session_views.last_message_times(db, business_id)
+
+    def punctuality(self) -> Punctuality | None:
+        """Return how punctual the installation's latest closes were; None before the first."""
+        with self._database.transaction() as db:
+            return punctuality.read(db)
 
     def contacts(
         self, business_id: BusinessId, *, before: UUID | None = None, limit: int = 50

@@ -122,7 +122,8 @@ class Sweeper:
         for since in self._positions("opened"):
             with self._database.transaction() as db:
                 found, since.last_at = session_sweeps.opened_since(db, since.at, limit=PAGE)
-            outcomes = self._armer.arm([arm_of(one) for one in found])
+            missing = set(self._live_chats.not_held([one.member for one in found]))
+            outcomes = self._armer.arm([arm_of(one) for one in found if one.member in missing])
             repaired += sum(one in _REPAIRS for one in outcomes)
         return repaired
 

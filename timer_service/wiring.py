@@ -20,7 +20,7 @@ from timer_service.closing import Closer, Completion
 from timer_service.connection_directory import ConnectionDirectory
 from timer_service.database import Database
 from timer_service.expiry_listener import ExpiryListener
-from timer_service.follow_up import FollowUp
+from timer_service.follow_up import DeferredFollowUp, FollowUp
 from timer_service.intake import Intake
 from timer_service.job_queue import JobQueue
 from timer_service.live_chats import LiveChats
@@ -173,14 +173,16 @@ def build_listener(settings: Settings) -> ListenerServices:
         shards=settings.shards,
         period_s=settings.sweep_period_s,
     )
+    follow_up = DeferredFollowUp(services.follow_up)
     listener = ExpiryListener(
         services.live_chats,
-        services.closer,
+        Closer(services.database, follow_up, ClockGuard()),
         client=worker_client(redis_url),
         events_client=pubsub_client(redis_url),
         database=database_of(redis_url),
         on_resubscribed=sweeper.wake,
         on_untrusted=lambda _shard: sweeper.wake(),
+        follow_up=follow_up.run_thread,
     )
     return ListenerServices(listener, sweeper)
 

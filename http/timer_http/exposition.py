@@ -14,7 +14,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from timer_http.context import current_services
-from timer_service.errors import RedisUnavailable
+from timer_service.errors import DatabaseUnavailable, RedisUnavailable
+from timer_service.records.punctuality import LATEST
 from timer_service.wiring import WebServices
 
 blueprint = APIBlueprint(
@@ -26,7 +27,7 @@ blueprint = APIBlueprint(
     "/metrics", responses={200: {"description": "Metrics", "content": {"text/plain": {}}}}
 )
 def metrics() -> Response:
-    """Write every metric. What Redis cannot tell now is left out, never guessed."""
+    """Write every metric. What cannot be told now is left out, never guessed."""
     now = CollectorRegistry()
     now.register(_Now(current_services()))
     body = generate_latest(_counted()) + generate_latest(now)
@@ -49,7 +50,8 @@ class _Now(Collector):
         self._services = services
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Ask Redis; a part that cannot be had is absent."""
+        """Ask Redis and Postgres; a part that cannot be had is absent."""
+        yield from self._punctuality()
         try:
             active = self._services.live_chats.count_all()
         except RedisUnavailable:
@@ -64,6 +66,31 @@ class _Now(Collector):
         for queue, depth in depths.items():
             waiting.add_metric([queue], depth)
         yield waiting
+
+    def _punctuality(self) -> Iterator[GaugeMetricFamily]:
+        try:
+            latest = self._services.service.punctuality()
+        except DatabaseUnavailable:
+            return
+        if latest is None:
+            return
+        lateness = GaugeMetricFamily(
+            "timer_recent_close_lateness_seconds",
+            f"From deadline to close in Postgres, of the latest {LATEST} closes.",
+            labels=["quantile"],
+        )
+        for quantile, late_ms in (
+            ("0.5", latest.p50_ms),
+            ("0.99", latest.p99_ms),
+            ("1", latest.max_ms),
+        ):
+            lateness.add_metric([quantile], late_ms / 1000)
+        yield lateness
+        yield GaugeMetricFamily(
+            "timer_recent_closes_early",
+            f"How many of the latest {LATEST} closes came before their deadline: always 0.",
+            value=latest.early,
+        )
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Say nothing at registration, so that registering asks nobody."""

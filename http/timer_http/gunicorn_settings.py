@@ -6,8 +6,10 @@ gthread: requests wait for Postgres most of the time, and live pages hold a thre
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
+from gunicorn.workers import gthread  # type: ignore[import-untyped]
 from prometheus_client import multiprocess
 
 bind = "127.0.0.1:8080"
@@ -25,6 +27,19 @@ limit_request_field_size = 8190
 accesslog = None  # a webhook's path may hold its token
 errorlog = "-"
 loglevel = "warning"
+
+
+SWITCH_EVERY_S = 0.0005
+"""Python's own 5 ms is how long each answer from Postgres would wait for the other threads."""
+SILENT_S = 0.05
+"""How long a new connection that says nothing may hold a thread; gunicorn's own 5 s would let a few
+dozen of them stop everything. After that it is watched without one."""
+
+
+def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001  # gunicorn's signature
+    """Let threads take turns quickly, and take them away from who is silent."""
+    sys.setswitchinterval(SWITCH_EVERY_S)
+    gthread.DEFAULT_WORKER_DATA_TIMEOUT = SILENT_S
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001  # gunicorn's signature

@@ -227,9 +227,12 @@ class TestTheClock:
         session_id = world.hear().session_id
         world.let_pass(901)
         with world.database.transaction() as db:
-            ten_seconds_ago = sessions.read_clock(db) - timedelta(seconds=10)
-            closed = sessions.close_due(db, [session_id], clock_not_after=ten_seconds_ago)
-        assert closed == []
+            now = sessions.read_clock(db)
+            for away_s in (-10, 10):
+                between = (now + timedelta(seconds=away_s - 2), now + timedelta(seconds=away_s + 2))
+                closing = sessions.close_due(db, [session_id], clock_between=between)
+                assert closing.closed == []
+                assert closing.now > now
         assert world.session(session_id).is_open
 
 

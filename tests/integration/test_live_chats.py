@@ -49,6 +49,34 @@ def test_arming_and_forgetting_take_one_round_trip(client: Redis, live_chats: Li
     assert reads == 2  # the pipeline, and the INFO that asks
 
 
+def test_hundreds_of_sessions_of_several_shards_are_answered_in_the_order_asked(
+    client: Redis,
+) -> None:
+    live_chats = LiveChats(client, 3)
+    trust(live_chats)
+    businesses = [BusinessId(new_id()) for _ in range(7)]
+    members = [new_member(businesses[number % 7]) for number in range(700)]
+    arms = [arm_of(one, version=1 + number % 2) for number, one in enumerate(members)]
+    outcomes = live_chats.arm(arms)
+    assert outcomes == [ArmOutcome.ARMED, ArmOutcome.ANEW] * 350
+    held = members[::2]
+    live_chats.forget(members[1::2])
+    assert live_chats.not_held(members) == members[1::2]
+    claims = live_chats.claim(members, 1_000)
+    assert [one.result for one in claims] == [ClaimResult.ALIVE, ClaimResult.LOST] * 350
+    assert live_chats.count_all() == len(held)
+    assert live_chats.forget(members) == len(held)
+
+
+def test_what_remains_counts_from_the_instant_given(client: Redis, live_chats: LiveChats) -> None:
+    member, overdue = new_member(), new_member()
+    at_ms = live_chats.clock_ms() - 40_000
+    live_chats.arm([arm_of(member, remaining_ms=60_000.75)], at_ms=at_ms)
+    assert Held(client, member).ends_at_ms == int(at_ms + 60_000.75)
+    live_chats.arm([arm_of(overdue, remaining_ms=1_000)], at_ms=at_ms)
+    assert at_ms + 40_000 < Held(client, overdue).deadline_ms <= live_chats.clock_ms() + 1
+
+
 def test_scripts_are_loaded_again_after_a_flush(client: Redis, live_chats: LiveChats) -> None:
     member = new_member()
     live_chats.arm([arm_of(member)])
@@ -64,10 +92,10 @@ def test_a_claim_carried_out_before_a_script_was_missing_is_not_repeated(
     Held(client, due).make_due()
     live_chats.claim([new_member()], 1)  # makes the server load all scripts
     client.script_flush()
-    client.script_load(live_chats._claim_call(due, 1).script.source)
-    calls = [live_chats._claim_call(due, 5_000), live_chats._count_call(opened.business_id, 0)]
+    client.script_load(live_chats._claim_call(0, [due], 1).script.source)
+    calls = [live_chats._claim_call(0, [due], 5_000), live_chats._count_call(opened.business_id, 0)]
     claimed, counted = run_calls(client, calls)
-    assert (claimed[0], counted) == (ClaimResult.WON, [0])
+    assert (claimed[0][0], counted) == (ClaimResult.WON, [0])
 
 
 def test_nothing_to_do_is_nothing_asked(live_chats: LiveChats) -> None:

@@ -294,9 +294,9 @@ class TestForget:
         member = new_member()
         live_chats.arm([arm_of(member)])
         client.zadd(keys.claimed_key(SHARD), {keys.member_text(member): 1})
-        call = live_chats._forget_call(member)
-        replies = [client.eval(call.script.source, 4, *call.keys, *call.args) for _ in range(2)]
-        assert replies == [3, 0]
+        call = live_chats._forget_call(SHARD, [member])
+        replies = [client.eval(call.script.source, 2, *call.keys, *call.args) for _ in range(2)]
+        assert replies == [[3], [0]]
 
     def test_the_others_of_the_business_stay(self, client: Redis, live_chats: LiveChats) -> None:
         kept = new_member()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.builders import DANA, NOAM, World, flush
 from tests.support.live_sessions import Held
+from tests.support.waiting import wait_until
 from timer_service import rebuild
 from timer_service.ids import BusinessId
 from timer_service.keys import shard_of
@@ -37,6 +38,26 @@ def test_after_flushall_the_number_comes_from_postgres_until_all_is_back(world: 
         assert held.version == "1"
         assert abs(held.ends_at_ms - ends_at_ms) < 250
         assert held.deadline_ms == held.ends_at_ms
+
+
+def test_a_page_that_took_long_to_arm_moves_no_deadline(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = world.hear().session_id
+    flush(world.redis_url)
+    arm = LiveChats.arm
+
+    def arm_late(self: LiveChats, arms: list[Arm], *rest: object, **more: object) -> object:
+        read_at_ms = self.clock_ms()
+        wait_until(lambda: self.clock_ms() > read_at_ms + 100, what="a tenth of a second")
+        return arm(self, arms, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LiveChats, "arm", arm_late)
+    world.sweeper.rebuild_once()
+    ends_at_ms = Held(world.redis, world.member(session_id)).ends_at_ms
+    deadline_ms = world.session(session_id).deadline_at.timestamp() * 1000
+    # It ends when its millisecond is over; between the readings of the two clocks lies a moment.
+    assert deadline_ms - 1 < ends_at_ms < deadline_ms + 20
 
 
 def test_a_redis_that_can_be_trusted_is_not_rebuilt(world: World) -> None:

@@ -131,6 +131,22 @@ class TestWatermarks:
         assert Held(world.redis, world.member(session_id)).version is None
         assert world.sweeper.forget_closed_once() == 0
 
+    def test_what_closed_as_idle_and_was_not_forgotten_is_the_pacers(self, world: World) -> None:
+        session_id = world.hear().session_id
+        world.let_pass(901)
+        member = world.member(session_id)
+        Held(world.redis, member).make_due()
+        world.run(
+            "UPDATE sessions SET state = 'closed', close_reason = 'idle', "
+            "closed_at = clock_timestamp() - interval '2 s'"
+        )
+        assert world.counted_by_redis() == 0  # its deadline has passed, so it counts no more
+        assert world.sweeper.forget_closed_once() == 0
+        (paced,) = world.live_chats.pace([0], grace_ms=0, lease_ms=60_000, limit=10)
+        assert paced.taken_over == [member]
+        assert world.closer.close_claimed(paced.taken_over) == 0
+        assert world.live_chats.not_held([member]) == [member]
+
     @pytest.mark.parametrize("name", ["opened", "closed"])
     def test_it_advances_to_the_time_of_the_sweep_and_reads_back_over_it(
         self, world: World, name: str

@@ -16,7 +16,7 @@ def new_member(business_id: BusinessId | None = None) -> Member:
     return Member(business_id or BusinessId(new_id()), SessionId(new_id()))
 
 
-def arm_of(member: Member, *, version: int = 1, remaining_ms: int = 60_000) -> Arm:
+def arm_of(member: Member, *, version: int = 1, remaining_ms: float = 60_000) -> Arm:
     return Arm(member.business_id, member.session_id, version, remaining_ms)
 
 

@@ -38,13 +38,24 @@ class Clocks:
 
         return read
 
-    def check(self, *, slow_s: float = 0) -> datetime:
-        return self.guard.check(self.read_slowly(slow_s))
+    def check(self, *, slow_s: float = 0) -> None:
+        self.guard.check(self.read_slowly(slow_s))
 
 
-def test_it_answers_the_latest_instant_the_clock_can_show() -> None:
+def test_it_knows_which_instants_the_clock_can_show_once_it_was_read() -> None:
     clocks = Clocks()
-    assert clocks.check() == START_AT + STEP
+    assert clocks.guard.plausible() is None
+    clocks.check()
+    clocks.let_pass(60)
+    now = clocks.database_at
+    assert clocks.guard.plausible() == (now - STEP, now + STEP)
+
+
+def test_after_a_slow_answer_more_instants_are_plausible() -> None:
+    clocks = Clocks()
+    clocks.check(slow_s=3)
+    now = clocks.database_at
+    assert clocks.guard.plausible() == (now - STEP - timedelta(seconds=3), now + STEP)
 
 
 def test_clocks_that_run_together_may_be_checked_for_ever() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 
 import pytest
 
@@ -96,6 +96,29 @@ def test_what_waits_when_it_is_told_to_stop_is_still_closed() -> None:
     stop.set()
     queue.run(stop)
     assert [member for batch in closer.batches for member in batch] == members
+
+
+def test_two_threads_share_what_waits_and_neither_sleeps_on_it() -> None:
+    at_once = Barrier(2)
+
+    class MeetingCloser(NotingCloser):
+        def close_claimed(self, members: Sequence[Member]) -> None:
+            at_once.wait(5)  # breaks unless the other thread closes at the same time
+            super().close_claimed(members)
+
+    closer = MeetingCloser()
+    queue = ClosingQueue(closer, batch_max=2)
+    stop = Event()
+    threads = [Thread(target=queue.run, args=(stop,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    members = [new_member() for _ in range(4)]
+    queue.put(members)
+    wait_until(lambda: len(closer.batches) == 2, what="both batches")
+    stop.set()
+    for thread in threads:
+        thread.join(5)
+    assert sorted(closer.batches) == sorted([members[:2], members[2:]])
 
 
 def test_stopping_does_not_wait_for_a_database_that_is_away() -> None:

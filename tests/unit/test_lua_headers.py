@@ -6,11 +6,13 @@ import re
 from enum import IntEnum
 from importlib.resources import files
 from typing import Any, Self
+from unittest.mock import ANY
 
 import pytest
 
 from timer_service import lua_scripts
 from timer_service.ids import BusinessId, SessionId, new_id, shorten
+from timer_service.job_queue import JobQueue, SummaryJob
 from timer_service.keys import Member
 from timer_service.live_chats import (
     Arm,
@@ -24,6 +26,7 @@ from timer_service.lua_scripts import Script
 
 SCRIPTS = [value for value in vars(lua_scripts).values() if isinstance(value, Script)]
 MEMBER = Member(BusinessId(new_id()), SessionId(new_id()))
+JOB = SummaryJob(MEMBER.session_id, 1)
 
 CODES: dict[str, type[IntEnum]] = {
     "arm": ArmOutcome,
@@ -34,7 +37,7 @@ CODES: dict[str, type[IntEnum]] = {
 
 
 class CallRecorder:
-    """A client whose pipeline notes calls and answers something each caller can read."""
+    """A client that notes calls, piped or not, and answers something each caller can read."""
 
     def __init__(self) -> None:
         self.calls: dict[str, tuple[list[str], list[Any]]] = {}
@@ -42,6 +45,7 @@ class CallRecorder:
 
     def pipeline(self, *, transaction: bool) -> Self:
         assert transaction is False
+        self.replies = []
         return self
 
     def __enter__(self) -> Self:
@@ -50,11 +54,18 @@ class CallRecorder:
     def __exit__(self, *exc: object) -> None:
         pass
 
-    def evalsha(self, sha: str, number: int, *rest: Any) -> None:
+    def evalsha(self, sha: str, number: int, *rest: Any) -> Any:
         (script,) = (one for one in SCRIPTS if one.sha == sha)
         self.calls[script.name] = (list(rest[:number]), list(rest[number:]))
-        answers = {"arm": 1, "claim": [-1], "count": [-1], "pace": [1, 2, 3, 4, 0]}
+        answers = {
+            "arm": [1],
+            "claim": [[-1]],
+            "forget": [0],
+            "count": [-1],
+            "pace": [1, 2, 3, 4, 0],
+        }
         self.replies.append(answers.get(script.name, 0))
+        return self.replies[-1]
 
     def execute(self, *, raise_on_error: bool) -> list[Any]:
         assert raise_on_error is False
@@ -66,13 +77,14 @@ class CallRecorder:
 def recorded() -> dict[str, tuple[list[str], list[Any]]]:
     recorder = CallRecorder()
     live_chats = LiveChats(recorder, shards=1)
-    live_chats.arm([Arm(*MEMBER, version=3, remaining_ms=1000)], token="t")
+    live_chats.arm([Arm(*MEMBER, version=3, remaining_ms=1000)], token="t", at_ms=5)
     live_chats.forget([MEMBER])
     live_chats.claim([MEMBER], 10_000)
     live_chats.list_active(MEMBER.business_id, 50)
     live_chats.pace([0], grace_ms=250, lease_ms=10_000, limit=100)
     live_chats.begin_rebuild(0, "t")
     live_chats.finish_rebuild(0, "t")
+    JobQueue(recorder).enqueue([JOB])
     return recorder.calls
 
 
@@ -102,7 +114,7 @@ class TestHead:
         stated = [
             pattern.replace("{shard}", "{0}")
             .replace("<business>", shorten(MEMBER.business_id))
-            .replace("<session>", shorten(MEMBER.session_id))
+            .replace("<name>", JOB.queue)
             for pattern in parts_of(script, "KEYS")
         ]
         assert stated == passed
@@ -117,11 +129,16 @@ class TestHead:
             "version": 3,
             "remaining_ms": 1000,
             "token": "t",
+            "at_ms": 5,
             "lease_ms": 10_000,
             "grace_ms": 250,
             "limit": 50 if script.name == "count" else 100,
             "active_prefix": "ts:{0}:active:",
             "live_prefix": "ts:{0}:live:",
+            "job_prefix": "rq:job:",
+            "job_id": JOB.job_id,
+            "fields": ANY,
+            "data": ANY,
         }
         assert [known[name] for name in parts_of(script, "ARGV")] == passed
 

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -165,3 +166,16 @@ def evolution_body(
     if instance is not None:
         body["instance"] = instance
     return body
+
+
+def close_late(shop: Shop, database_url: str, late_ms: list[int]) -> None:
+    """Have conversations that silence ended, each so late after its deadline."""
+    line = shop.connect()
+    with psycopg.connect(database_url, autocommit=True) as db:
+        for number, late in enumerate(late_ms):
+            (recorded,) = shop.record(line, "hello", customer_wa_id=f"9725000001{number:02}")
+            db.execute(
+                "UPDATE sessions SET state = 'closed', close_reason = 'idle', "
+                "closed_at = deadline_at + make_interval(secs => %s) WHERE id = %s",
+                [late / 1000, recorded["session_id"]],
+            )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
 
 from tests.web.reader import Reader, live_line_of, page_of, page_of_session, words_of
-from tests.web.shop import ADMIN_KEY, Shop, bearer
+from tests.web.shop import ADMIN_KEY, Shop, bearer, close_late
 from timer_http.context import attach_services
 from timer_service.ids import ConnectionId
 from timer_service.messages import ConnectionState, ConnectionUpdate
@@ -103,6 +103,19 @@ def test_the_number_follows_what_happens(app: Flask, shop: Shop, reader: Reader)
     assert live_line_of(reader.read(fragment)) == "Active chats: 0"
 
 
+def test_the_page_says_how_punctual_the_latest_closes_were(
+    shop: Shop, reader: Reader, database_url: str
+) -> None:
+    assert "Latest closes" not in reader.read(page_of(shop))
+    close_late(shop, database_url, late_ms=[3, 1, 40, 2])
+    expected = (
+        "Latest closes: half within 2 ms of the deadline, 99 of 100 within 40 ms, "
+        "all within 40 ms; early: 0."
+    )
+    assert expected in words_of(reader.read(page_of(shop)))
+    assert expected in words_of(reader.read(f"{page_of(shop)}/punctuality"))
+
+
 def test_without_redis_the_number_is_still_right(
     app: Flask, shop: Shop, reader: Reader, without_redis: WebServices
 ) -> None:
@@ -168,7 +181,7 @@ def test_a_linked_number_shows_its_state_in_words_and_its_number_left_to_right(
         (quiet, ConnectionState.WAITING_QR, None),
     ):
         update = ConnectionUpdate(state=state, own_number=number)
-        services.intake.record(ConnectionId(connection["id"]), [update])
+        services.intake.record(ConnectionId(UUID(connection["id"])), [update])
     source = reader.read(f"{page_of(shop)}/connections")
     words = words_of(source)
     assert "WhatsApp Cloud API Connected" in words

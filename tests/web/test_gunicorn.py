@@ -6,8 +6,10 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -119,3 +121,20 @@ def test_a_length_over_4_mb_is_refused_before_the_body_is_sent(port: int, shop: 
     connection.endheaders()
     assert connection.getresponse().status == 413
     connection.close()
+
+
+def test_connections_that_say_nothing_hold_nobody_up(port: int, shop: Shop) -> None:
+    path = path_of(shop.connect("baileys", external_id="carmel")["webhook_url"])
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(64)]
+    try:
+        began_s = time.monotonic()
+        for number in range(10):
+            body = json.dumps(evolution_body("carmel", f"3EB1{number:012}"))
+            headers = {"Content-Type": "application/json"}
+            assert request(port, "POST", path, body, headers)[0] == 200
+        assert time.monotonic() - began_s < 3
+        silent[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert silent[0].recv(100).startswith(b"HTTP/1.1 200")
+    finally:
+        for one in silent:
+            one.close()

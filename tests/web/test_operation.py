@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.servers import RedisServer
-from tests.web.shop import Shop
+from tests.web.shop import Shop, close_late
 from timer_service.errors import DatabaseUnavailable
 from timer_service.ids import SessionId, new_id
 from timer_service.job_queue import SummaryJob
@@ -93,6 +93,18 @@ def test_metrics_tell_what_is_active_and_waiting_now(
     assert now["timer_active_chats"] == {"": 2}
     assert now["timer_jobs_waiting"] == {"summaries": 1, "callbacks": 0}
     assert "timer_messages" in now
+
+
+def test_metrics_tell_how_punctual_the_latest_closes_were(
+    client: FlaskClient, shop: Shop, database_url: str
+) -> None:
+    assert "timer_recent_close_lateness_seconds" not in metrics_of(client)
+    close_late(shop, database_url, late_ms=[3, 1, 40, 2])
+    now = metrics_of(client)
+    assert now["timer_recent_close_lateness_seconds"] == {"0.5": 0.002, "0.99": 0.04, "1": 0.04}
+    assert now["timer_recent_closes_early"] == {"": 0}
+    close_late(shop, database_url, late_ms=[-1])
+    assert metrics_of(client)["timer_recent_closes_early"] == {"": 1}
 
 
 def test_metrics_leave_out_what_redis_cannot_tell(

@@ -27,9 +27,10 @@
 -- Indexes and live keys are named from members of the agenda, which KEYS cannot state beforehand;
 -- all carry the same {shard} tag and lie in the same slot.
 --
--- Returns {trusted, now_ms, wake_at_ms, touched, taken_over, member, member, …}
+-- Returns {trusted, now_us, wake_at_ms, touched, taken_over, member, member, …}
 --   trusted     1 where the epoch is this server's run_id, else 0
---   wake_at_ms  when there is something to do again, now_ms where there is more already; -1: idle
+--   now_us      in microseconds: the caller sleeps by the difference
+--   wake_at_ms  when there is something to do again, the present where there is more already; -1: idle
 --   touched     members looked at
 --   taken_over  how many of the members are claimed for the first time; the others are lent again
 --   member      <business>:<session>, the caller's to close
@@ -167,7 +168,7 @@ if first_lease[2] and (wake_at_ms < 0 or tonumber(first_lease[2]) < wake_at_ms) 
   wake_at_ms = math.max(tonumber(first_lease[2]), now_ms)
 end
 
-local answer = {trusted, now_ms, wake_at_ms, seen, taken_over}
+local answer = {trusted, time[1] * 1000000 + time[2], wake_at_ms, seen, taken_over}
 for i = 1, #members do
   answer[#answer + 1] = members[i]
 end

@@ -7,7 +7,7 @@ locks by key, then contact rows by id), so opposite batches cannot deadlock.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -18,25 +18,26 @@ from timer_service.ids import BusinessId, ContactId, new_id
 from timer_service.messages import ContactIds
 
 _FIND = text("""
-    SELECT kind, value, contact_id FROM contact_ids
-    WHERE business_id = :business_id
-      AND (kind, value) IN (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:values AS text[])))
+    SELECT business_id, kind, value, contact_id FROM contact_ids
+    WHERE (business_id, kind, value) IN (SELECT * FROM unnest(
+      CAST(:business_ids AS uuid[]), CAST(:kinds AS text[]), CAST(:values AS text[])))
 """)
 _LOCK_IDS = text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
 _INSERT_CONTACTS = text("""
     INSERT INTO contacts (id, business_id)
-    SELECT unnest(CAST(:ids AS uuid[])), :business_id
+    SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:business_ids AS uuid[]))
 """)
 _INSERT_IDS = text("""
     INSERT INTO contact_ids (business_id, kind, value, contact_id)
-    SELECT :business_id, kind, value, contact_id
-    FROM unnest(CAST(:kinds AS text[]), CAST(:values AS text[]), CAST(:contact_ids AS uuid[]))
-      AS new (kind, value, contact_id)
+    SELECT * FROM unnest(CAST(:business_ids AS uuid[]), CAST(:kinds AS text[]),
+      CAST(:values AS text[]), CAST(:contact_ids AS uuid[]))
 """)
-_LOCK = text("""
+_LOCK = """
     SELECT id, name, session_count, merged_into FROM contacts
     WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE
-""")
+"""
+_LOCK_ALL = text(_LOCK)
+_LOCK_FREE = text(f"{_LOCK} SKIP LOCKED")
 _UPDATE = text("""
     UPDATE contacts SET name = new.name, session_count = new.session_count
     FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[]), CAST(:counts AS int[]))
@@ -44,7 +45,10 @@ _UPDATE = text("""
     WHERE contacts.id = new.id
 """)
 
-IdPair = tuple[str, str]
+Person = tuple[BusinessId, ContactIds]
+"""A customer of a business, by all ids a message names."""
+OwnedId = tuple[BusinessId, str, str]
+"""An id (its kind, its value) as one business knows it."""
 
 
 @dataclass(slots=True)
@@ -71,68 +75,77 @@ class Merge:
     merged: ContactId
 
 
-def find_ids(
-    db: Connection, business_id: BusinessId, pairs: Iterable[IdPair]
-) -> dict[IdPair, UUID]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The contact of each person, and what had to be or has to be done about them."""
+
+    owners: dict[Person, ContactId]
+    merges: list[Merge]
+    has_added: bool
+    """Contacts were made, or ids given to some."""
+
+
+def ids_of(person: Person) -> list[OwnedId]:
+    """Return each id of a person."""
+    business_id, ids = person
+    return [(business_id, kind, value) for kind, value in ids.pairs()]
+
+
+def find_ids(db: Connection, ids: Iterable[OwnedId]) -> dict[OwnedId, UUID]:
     """Return the contact of each id that is known."""
-    wanted = sorted(set(pairs))
-    rows = db.execute(
-        _FIND,
-        {
-            "business_id": business_id,
-            "kinds": [kind for kind, _ in wanted],
-            "values": [value for _, value in wanted],
-        },
-    )
-    return {(row.kind, row.value): row.contact_id for row in rows}
+    rows = db.execute(_FIND, _columns(sorted(set(ids))))
+    return {(row.business_id, row.kind, row.value): row.contact_id for row in rows}
 
 
-def find_or_create(
-    db: Connection, business_id: BusinessId, people: Sequence[ContactIds]
-) -> tuple[dict[ContactIds, ContactId], list[Merge]]:
-    """Return the contact of each person, made where unknown, and the merges their ids call for.
+def find_or_create(db: Connection, people: Sequence[Person]) -> Found:
+    """Find the contact of each person, or make it, and the merges their ids call for.
 
     An id that arrives together with a known one is added to that contact. Two ids known as two
     contacts are a merge: the caller locks both and calls ``merge``.
     """
-    pairs = {pair for person in people for pair in person.pairs()}
-    known = find_ids(db, business_id, pairs)
-    missing = pairs - known.keys()
+    ids = {person: ids_of(person) for person in people}
+    wanted = {one for theirs in ids.values() for one in theirs}
+    known = find_ids(db, wanted)
+    missing = wanted - known.keys()
     if missing:
-        keys = sorted({_lock_key(business_id, pair) for pair in missing})
-        db.execute(_LOCK_IDS, {"keys": keys})
-        known |= find_ids(db, business_id, missing)
-    created: list[UUID] = []
-    added: dict[IdPair, UUID] = {}
-    found: dict[ContactIds, ContactId] = {}
-    for person in people:
-        owners = sorted({known[pair] for pair in person.pairs() if pair in known})
-        if owners:
-            owner = owners[0]
-        else:
-            owner = new_id()
-            created.append(owner)
-        for pair in person.pairs():
-            if pair not in known:
-                known[pair] = added[pair] = owner
-        found[person] = ContactId(owner)
+        db.execute(_LOCK_IDS, {"keys": sorted({_lock_key(one) for one in missing})})
+        known |= find_ids(db, missing)
+    created: list[tuple[ContactId, BusinessId]] = []
+    added: dict[OwnedId, UUID] = {}
+    found: dict[Person, ContactId] = {}
+    for person, theirs in ids.items():
+        owners = sorted({known[one] for one in theirs if one in known})
+        owner = ContactId(owners[0] if owners else new_id())
+        if not owners:
+            created.append((owner, person[0]))
+        for one in theirs:
+            if one not in known:
+                known[one] = added[one] = owner
+        found[person] = owner
     if created:
-        db.execute(_INSERT_CONTACTS, {"ids": created, "business_id": business_id})
-    if added:
         db.execute(
-            _INSERT_IDS,
+            _INSERT_CONTACTS,
             {
-                "business_id": business_id,
-                "kinds": [kind for kind, _ in added],
-                "values": [value for _, value in added],
-                "contact_ids": list(added.values()),
+                "ids": [contact_id for contact_id, _ in created],
+                "business_ids": [business_id for _, business_id in created],
             },
         )
-    merges = _merges_needed(people, known)
-    return found, merges
+    if added:
+        db.execute(_INSERT_IDS, {**_columns(added), "contact_ids": list(added.values())})
+    return Found(found, _merges_needed(ids.values(), known), has_added=bool(added))
 
 
-def _merges_needed(people: Sequence[ContactIds], known: Mapping[IdPair, UUID]) -> list[Merge]:
+def _columns(ids: Collection[OwnedId]) -> dict[str, list[Any]]:
+    return {
+        "business_ids": [business_id for business_id, _, _ in ids],
+        "kinds": [kind for _, kind, _ in ids],
+        "values": [value for _, _, value in ids],
+    }
+
+
+def _merges_needed(
+    people: Iterable[Sequence[OwnedId]], known: Mapping[OwnedId, UUID]
+) -> list[Merge]:
     """Merge each contact into the oldest it is linked with, directly or by way of others."""
     older: dict[UUID, UUID] = {}
 
@@ -141,24 +154,28 @@ def _merges_needed(people: Sequence[ContactIds], known: Mapping[IdPair, UUID]) -
             contact = older[contact]
         return contact
 
-    for person in people:
-        linked = sorted({oldest_of(known[pair]) for pair in person.pairs()})
+    for ids in people:
+        linked = sorted({oldest_of(known[one]) for one in ids})
         older |= dict.fromkeys(linked[1:], linked[0])
     return [Merge(keeper=ContactId(oldest_of(one)), merged=ContactId(one)) for one in older]
 
 
-def _lock_key(business_id: BusinessId, pair: IdPair) -> int:
-    name = f"{business_id}:{pair[0]}:{pair[1]}".encode()
+def _lock_key(owned_id: OwnedId) -> int:
+    name = ":".join(map(str, owned_id)).encode()
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big", signed=True)
 
 
-def lock(db: Connection, ids: Iterable[ContactId]) -> dict[ContactId, LockedContact] | None:
+def lock(
+    db: Connection, ids: Iterable[ContactId], *, only_free: bool = False
+) -> dict[ContactId, LockedContact] | None:
     """Lock contacts by id order; None if one was merged away meanwhile.
 
     Then the transaction must be given up and begun anew: it holds locks out of order, and ids it
-    added may hang on a contact that is no more.
+    added may hang on a contact that is no more. With ``only_free``, contacts somebody else has
+    locked are left out instead of waited for.
     """
-    rows = db.execute(_LOCK, {"ids": sorted(set(ids))}).all()
+    statement = _LOCK_FREE if only_free else _LOCK_ALL
+    rows = db.execute(statement, {"ids": sorted(set(ids))}).all()
     if any(row.merged_into is not None for row in rows):
         return None
     return {

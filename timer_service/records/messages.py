@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, insert, text
+from sqlalchemy import Connection, RowMapping, text
 
 from timer_service.ids import BusinessId, ConnectionId, SessionId
 from timer_service.messages import ChangeKind, Delivery, DeliveryStatus, MessageChange
-from timer_service.tables import messages
 
-_HELD = text("""
-    SELECT provider_message_id, session_id FROM messages
-    WHERE connection_id = :connection_id
-      AND provider_message_id = ANY(CAST(:provider_message_ids AS text[]))
+MessageName = tuple[ConnectionId, str]
+"""What makes a message one: a gateway's id for it, on a connection."""
+
+_HELD_NOW = text("""
+    SELECT clock_timestamp() AS now, held.*
+    FROM (VALUES (1)) AS always LEFT JOIN (
+        SELECT connection_id, provider_message_id, session_id FROM messages
+        WHERE (connection_id, provider_message_id) IN (
+            SELECT * FROM unnest(CAST(:connection_ids AS uuid[]), CAST(:names AS text[])))
+    ) AS held ON true
+""")
+_NEW = {
+    "id": "uuid",
+    "business_id": "uuid",
+    "connection_id": "uuid",
+    "session_id": "uuid",
+    "provider_message_id": "text",
+    "direction": "text",
+    "author": "text",
+    "type": "text",
+    "text": "text",
+    "media": "jsonb",
+    "reply_to": "text",
+    "payload": "text",
+    "extra": "jsonb",
+    "sent_at": "timestamptz",
+    "received_at": "timestamptz",
+    "placed_at": "timestamptz",
+    "status": "text",
+}
+_ADD = text(f"""
+    INSERT INTO messages ({", ".join(_NEW)})
+    SELECT * FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _NEW.items())})
 """)
 _COLUMNS = """
     id, session_id, provider_message_id, direction, author, type, text, media, reply_to, payload,
@@ -24,29 +53,35 @@ _COLUMNS = """
 _RANK = "array_position(ARRAY['pending', 'sent', 'delivered', 'read', 'played'], {})"
 
 
-def held(
-    db: Connection, connection_id: ConnectionId, provider_message_ids: Iterable[str]
-) -> dict[str, SessionId]:
-    """Return which of these messages are stored already, and their sessions."""
+def held_now(
+    db: Connection, names: Iterable[MessageName]
+) -> tuple[dict[MessageName, SessionId], datetime]:
+    """Return which of these messages are stored already, their sessions, and Postgres's clock."""
+    wanted = list(names)
     rows = db.execute(
-        _HELD,
+        _HELD_NOW,
         {
-            "connection_id": connection_id,
-            "provider_message_ids": list(provider_message_ids),
+            "connection_ids": [connection_id for connection_id, _ in wanted],
+            "names": [provider_message_id for _, provider_message_id in wanted],
         },
-    )
-    return {row.provider_message_id: row.session_id for row in rows}
+    ).all()
+    held = {
+        (row.connection_id, row.provider_message_id): row.session_id
+        for row in rows
+        if row.session_id is not None
+    }
+    return held, rows[0].now
 
 
-def add(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert messages.
+def add(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert messages: each row holds every column of ``_NEW``, JSON as text.
 
     Raises:
         sqlalchemy.exc.IntegrityError: one arrived twice at the same instant; try the whole
             transaction again, then it is held.
     """
     if rows:
-        db.execute(insert(messages), rows)
+        db.execute(_ADD, {name: [row[name] for row in rows] for name in _NEW})
 
 
 def set_status(db: Connection, connection_id: ConnectionId, status: DeliveryStatus) -> bool:

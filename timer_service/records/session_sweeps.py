@@ -36,17 +36,23 @@ class OpenPage:
 
 
 def open_by_deadline(
-    db: Connection, *, after: tuple[datetime, UUID] | None, limit: int
+    db: Connection, *, after: tuple[datetime, UUID] | None, limit: int, now: datetime | None = None
 ) -> OpenPage:
-    """Return a page of all open sessions, nearest deadline first."""
+    """Return a page of all open sessions, nearest deadline first.
+
+    What remains of each counts from ``now``, else from the moment its row was read; it is exact.
+    """
     condition = "AND (deadline_at, id) > (:deadline_at, :id)" if after else ""
     deadline_at, last_id = after or (None, None)
+    instant = "CAST(:now AS timestamptz)" if now else "clock_timestamp()"
     rows = db.execute(
         text(f"""
-            SELECT id, business_id, version, deadline_at, {REMAINING_MS} AS remaining_ms
+            SELECT id, business_id, version, deadline_at,
+              greatest(1, extract(epoch FROM deadline_at - {instant}) * 1000)::float8
+                AS remaining_ms
             FROM sessions WHERE state = 'open' {condition}
             ORDER BY deadline_at, id LIMIT :limit"""),
-        {"deadline_at": deadline_at, "id": last_id, "limit": limit},
+        {"deadline_at": deadline_at, "id": last_id, "limit": limit, "now": now},
     ).all()
     return OpenPage(
         [Armable(row.business_id, row.id, row.version, row.remaining_ms) for row in rows],
@@ -74,11 +80,15 @@ def opened_since(
 def closed_since(
     db: Connection, since: datetime, *, limit: int, settled_after: timedelta = SETTLED_AFTER
 ) -> tuple[list[Member], datetime | None]:
-    """Return sessions closed after ``since``, oldest first, and the last one's instant."""
+    """Return sessions closed after ``since``, oldest first, and the last one's instant.
+
+    Those that closed as idle are left out: their deadline has passed, so they count no more, and
+    what Redis may still hold of them the pacer comes upon at once.
+    """
     rows = db.execute(
         text("""
             SELECT id, business_id, closed_at FROM sessions
-            WHERE state = 'closed' AND closed_at > :since
+            WHERE state = 'closed' AND closed_at > :since AND close_reason <> 'idle'
               AND closed_at <= clock_timestamp() - CAST(:settled_after AS interval)
             ORDER BY closed_at LIMIT :limit"""),
         {"since": since, "limit": limit, "settled_after": settled_after},

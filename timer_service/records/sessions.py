@@ -19,6 +19,9 @@ from timer_service.keys import Member
 from timer_service.messages import CloseReason, TouchOn
 from timer_service.placement import Draft
 
+Chat = tuple[ConnectionId, ContactId]
+"""A contact on a connection: what has at most one open session."""
+
 SUMMARY_CHECK_AFTER = timedelta(seconds=30)
 """How long after a close the sweep looks whether its summary job got anywhere."""
 
@@ -34,18 +37,38 @@ _PLAN_CALLBACKS = """
     )
     SELECT closed.*,
       ARRAY(SELECT callback_id FROM planned WHERE planned.session_id = closed.id) AS callback_ids
-    FROM closed
 """
+
+_CLOSE = f"""
+    UPDATE sessions SET state = 'closed', version = version + 1,
+      closed_at = clock_timestamp(), close_reason = :reason,
+      summary_status = 'pending', summary_attempt = summary_attempt + 1,
+      next_check_at = clock_timestamp() + CAST(:check_after AS interval)
+    WHERE {{condition}}
+    RETURNING {_CLOSED_COLUMNS}
+"""
+_IS_DUE = """
+    id IN (SELECT id FROM sessions
+           WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'open'
+           ORDER BY id FOR UPDATE SKIP LOCKED)
+    AND state = 'open' AND deadline_at <= clock_timestamp()
+    AND clock_timestamp() BETWEEN :earliest_at AND :latest_at
+"""
+# Answers one row at least, so that the clock is always told.
+_CLOSE_DUE = text(f"""
+    WITH closed AS ({_CLOSE.format(condition=_IS_DUE)}), {_PLAN_CALLBACKS},
+      clock_timestamp() AS now
+    FROM (SELECT) AS always LEFT JOIN closed ON true
+""")
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRules:
-    """What intake must know of a connection and its business, and the present instant."""
+    """What intake must know of a connection and its business."""
 
     business_id: BusinessId
     idle_gap: timedelta
     touch_on: TouchOn
-    now: datetime
     is_new: bool
     """Nothing was heard of the connection's state yet."""
 
@@ -57,12 +80,25 @@ class Armable:
     business_id: BusinessId
     session_id: SessionId
     version: int
-    remaining_ms: int
+    remaining_ms: float
 
     @property
     def member(self) -> Member:
         """How Redis names it."""
         return Member(self.business_id, self.session_id)
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session to be inserted, and whose it is."""
+
+    draft: Draft
+    business_id: BusinessId
+    connection_id: ConnectionId
+    contact_id: ContactId
+    customer_wa_id: str
+    number: int
+    context_json: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +119,21 @@ class ClosedSession:
 
 
 _RULES = text("""
-    SELECT b.id AS business_id, b.idle_gap_s, b.touch_on, c.status = 'new' AS is_new,
-      clock_timestamp() AS now
+    SELECT c.id, b.id AS business_id, b.idle_gap_s, b.touch_on, c.status = 'new' AS is_new
     FROM connections c JOIN businesses b ON b.id = c.business_id
-    WHERE c.id = :connection_id AND c.deleted_at IS NULL
+    WHERE c.id = ANY(CAST(:connection_ids AS uuid[])) AND c.deleted_at IS NULL
 """)
 _LOCK_OPEN = text("""
-    SELECT id, contact_id, started_at, last_touch_at, deadline_at, last_message_at,
+    SELECT id, connection_id, contact_id, started_at, last_touch_at, deadline_at, last_message_at,
       last_customer_message_at
     FROM sessions
-    WHERE connection_id = :connection_id AND contact_id = ANY(CAST(:contact_ids AS uuid[]))
+    WHERE (connection_id, contact_id) IN (
+        SELECT * FROM unnest(CAST(:connection_ids AS uuid[]), CAST(:contact_ids AS uuid[])))
       AND state = 'open'
     ORDER BY id FOR NO KEY UPDATE
 """)
 _LOCK_SPANNING = text("""
-    SELECT id, contact_id, started_at, last_touch_at, deadline_at, last_message_at,
+    SELECT id, connection_id, contact_id, started_at, last_touch_at, deadline_at, last_message_at,
       last_customer_message_at, closed_at, close_reason
     FROM sessions
     WHERE contact_id = :contact_id AND connection_id = :connection_id AND state = 'closed'
@@ -107,23 +143,40 @@ _LOCK_SPANNING = text("""
 """)
 _INSERT = text(f"""
     INSERT INTO sessions (id, business_id, connection_id, contact_id, customer_wa_id, number,
-      state, version, created_at, started_at, last_message_at, last_customer_message_at,
-      last_touch_at, deadline_at, closed_at, close_reason, message_count, context,
-      summary_status, summary_attempt, next_check_at)
-    VALUES (:id, :business_id, :connection_id, :contact_id, :customer_wa_id, :number,
-      :state, 1, clock_timestamp(), :started_at, :last_message_at, :last_customer_message_at,
-      :last_touch_at, :deadline_at, :closed_at, :close_reason, :message_count,
-      CAST(:context AS jsonb), :summary_status, :summary_attempt,
-      CASE WHEN :state = 'closed'
-        THEN clock_timestamp() + CAST(:check_after AS interval) END)
+      context, started_at, last_message_at, last_customer_message_at, last_touch_at, deadline_at,
+      closed_at, close_reason, message_count, state, version, created_at, summary_status,
+      summary_attempt, next_check_at)
+    SELECT new.*, CASE WHEN closed_at IS NULL THEN 'open' ELSE 'closed' END, 1, clock_timestamp(),
+      CASE WHEN closed_at IS NOT NULL THEN 'pending' END,
+      CASE WHEN closed_at IS NULL THEN 0 ELSE 1 END,
+      CASE WHEN closed_at IS NOT NULL
+        THEN clock_timestamp() + CAST(:check_after AS interval) END
+    FROM unnest(
+      CAST(:ids AS uuid[]), CAST(:business_ids AS uuid[]), CAST(:connection_ids AS uuid[]),
+      CAST(:contact_ids AS uuid[]), CAST(:customer_wa_ids AS text[]), CAST(:numbers AS int[]),
+      CAST(:contexts AS jsonb[]), CAST(:started_ats AS timestamptz[]),
+      CAST(:last_message_ats AS timestamptz[]), CAST(:last_customer_message_ats AS timestamptz[]),
+      CAST(:last_touch_ats AS timestamptz[]), CAST(:deadline_ats AS timestamptz[]),
+      CAST(:closed_ats AS timestamptz[]), CAST(:close_reasons AS text[]), CAST(:added AS int[])
+    ) AS new (id, business_id, connection_id, contact_id, customer_wa_id, number, context,
+      started_at, last_message_at, last_customer_message_at, last_touch_at, deadline_at, closed_at,
+      close_reason, message_count)
     RETURNING id, business_id, version, {REMAINING_MS} AS remaining_ms
 """)
 _EXTEND = text(f"""
-    UPDATE sessions SET version = version + 1, started_at = :started_at,
-      last_message_at = :last_message_at, last_customer_message_at = :last_customer_message_at,
-      last_touch_at = :last_touch_at, deadline_at = :deadline_at,
-      message_count = message_count + :added
-    WHERE id = :id
+    UPDATE sessions SET version = version + 1, started_at = new_started_at,
+      last_message_at = new_last_message_at,
+      last_customer_message_at = new_last_customer_message_at,
+      last_touch_at = new_last_touch_at, deadline_at = new_deadline_at,
+      message_count = message_count + added
+    FROM unnest(
+      CAST(:ids AS uuid[]), CAST(:started_ats AS timestamptz[]),
+      CAST(:last_message_ats AS timestamptz[]), CAST(:last_customer_message_ats AS timestamptz[]),
+      CAST(:last_touch_ats AS timestamptz[]), CAST(:deadline_ats AS timestamptz[]),
+      CAST(:added AS int[])
+    ) AS new (new_id, new_started_at, new_last_message_at, new_last_customer_message_at,
+      new_last_touch_at, new_deadline_at, added)
+    WHERE id = new_id
     RETURNING id, business_id, version, {REMAINING_MS} AS remaining_ms
 """)
 _SUMMARISE_AGAIN = text("""
@@ -135,33 +188,37 @@ _SUMMARISE_AGAIN = text("""
 """)
 
 
-def rules_of(db: Connection, connection_id: ConnectionId) -> ConnectionRules | None:
-    """Return the business's rules and the instant by Postgres's clock; None if deleted."""
-    row = db.execute(_RULES, {"connection_id": connection_id}).one_or_none()
-    if row is None:
-        return None
-    gap = timedelta(seconds=row.idle_gap_s)
-    return ConnectionRules(row.business_id, gap, TouchOn(row.touch_on), row.now, row.is_new)
+def rules_of(
+    db: Connection, connection_ids: Iterable[ConnectionId]
+) -> dict[ConnectionId, ConnectionRules]:
+    """Return the rules of each connection that is there and not deleted."""
+    rows = db.execute(_RULES, {"connection_ids": list(connection_ids)})
+    return {
+        row.id: ConnectionRules(
+            row.business_id, timedelta(seconds=row.idle_gap_s), TouchOn(row.touch_on), row.is_new
+        )
+        for row in rows
+    }
 
 
-def lock_open(
-    db: Connection, connection_id: ConnectionId, contact_ids: Iterable[ContactId]
-) -> dict[ContactId, Draft]:
-    """Lock these contacts' open sessions on a connection."""
+def lock_open(db: Connection, chats: Iterable[Chat]) -> dict[Chat, Draft]:
+    """Lock the open sessions of these contacts on these connections."""
+    wanted = list(chats)
     rows = db.execute(
-        _LOCK_OPEN, {"connection_id": connection_id, "contact_ids": list(contact_ids)}
+        _LOCK_OPEN,
+        {
+            "connection_ids": [connection_id for connection_id, _ in wanted],
+            "contact_ids": [contact_id for _, contact_id in wanted],
+        },
     ).mappings()
-    return {row["contact_id"]: _draft(dict(row)) for row in rows}
+    return {(row["connection_id"], row["contact_id"]): _draft(dict(row)) for row in rows}
 
 
 def lock_spanning(
-    db: Connection,
-    connection_id: ConnectionId,
-    contact_id: ContactId,
-    earliest_at: datetime,
-    latest_at: datetime,
+    db: Connection, chat: Chat, earliest_at: datetime, latest_at: datetime
 ) -> list[Draft]:
-    """Lock the closed sessions of a contact that overlap a stretch of time, newest first."""
+    """Lock the closed sessions of a chat that overlap a stretch of time, newest first."""
+    connection_id, contact_id = chat
     rows = db.execute(
         _LOCK_SPANNING,
         {
@@ -175,65 +232,51 @@ def lock_spanning(
 
 
 def _draft(row: dict[str, Any]) -> Draft:
-    row.pop("contact_id")
+    del row["connection_id"], row["contact_id"]
     reason = row.pop("close_reason", None)
     return Draft(**row, close_reason=CloseReason(reason) if reason else None)
 
 
-def insert_draft(
-    db: Connection,
-    draft: Draft,
-    *,
-    business_id: BusinessId,
-    connection_id: ConnectionId,
-    contact_id: ContactId,
-    customer_wa_id: str,
-    number: int,
-    context_json: str = "{}",
-) -> Armable:
-    """Insert a new session; one made already closed awaits its summary at once."""
-    row = db.execute(
+def insert(db: Connection, new: Sequence[NewSession]) -> list[Armable]:
+    """Insert sessions; one made already closed awaits its summary at once.
+
+    Answers for each, in any order.
+    """
+    drafts = [one.draft for one in new]
+    rows = db.execute(
         _INSERT,
         {
-            "id": draft.id,
-            "business_id": business_id,
-            "connection_id": connection_id,
-            "contact_id": contact_id,
-            "customer_wa_id": customer_wa_id,
-            "number": number,
-            "state": "open" if draft.is_open else "closed",
-            "started_at": draft.started_at,
-            "last_message_at": draft.last_message_at,
-            "last_customer_message_at": draft.last_customer_message_at,
-            "last_touch_at": draft.last_touch_at,
-            "deadline_at": draft.deadline_at,
-            "closed_at": draft.closed_at,
-            "close_reason": draft.close_reason.value if draft.close_reason else None,
-            "message_count": draft.added,
-            "context": context_json,
-            "summary_status": None if draft.is_open else "pending",
-            "summary_attempt": 0 if draft.is_open else 1,
+            **_columns(drafts),
+            "business_ids": [one.business_id for one in new],
+            "connection_ids": [one.connection_id for one in new],
+            "contact_ids": [one.contact_id for one in new],
+            "customer_wa_ids": [one.customer_wa_id for one in new],
+            "numbers": [one.number for one in new],
+            "contexts": [one.context_json for one in new],
+            "closed_ats": [draft.closed_at for draft in drafts],
+            "close_reasons": [draft.close_reason and draft.close_reason.value for draft in drafts],
             "check_after": SUMMARY_CHECK_AFTER,
         },
-    ).one()
-    return Armable(row.business_id, row.id, row.version, row.remaining_ms)
+    )
+    return [Armable(row.business_id, row.id, row.version, row.remaining_ms) for row in rows]
 
 
-def extend(db: Connection, draft: Draft) -> Armable:
-    """Write back a session that messages were added to."""
-    row = db.execute(
-        _EXTEND,
-        {
-            "id": draft.id,
-            "started_at": draft.started_at,
-            "last_message_at": draft.last_message_at,
-            "last_customer_message_at": draft.last_customer_message_at,
-            "last_touch_at": draft.last_touch_at,
-            "deadline_at": draft.deadline_at,
-            "added": draft.added,
-        },
-    ).one()
-    return Armable(row.business_id, row.id, row.version, row.remaining_ms)
+def extend(db: Connection, drafts: Sequence[Draft]) -> list[Armable]:
+    """Write back sessions that messages were added to; answers for each, in any order."""
+    rows = db.execute(_EXTEND, _columns(drafts))
+    return [Armable(row.business_id, row.id, row.version, row.remaining_ms) for row in rows]
+
+
+def _columns(drafts: Sequence[Draft]) -> dict[str, list[Any]]:
+    return {
+        "ids": [draft.id for draft in drafts],
+        "started_ats": [draft.started_at for draft in drafts],
+        "last_message_ats": [draft.last_message_at for draft in drafts],
+        "last_customer_message_ats": [draft.last_customer_message_at for draft in drafts],
+        "last_touch_ats": [draft.last_touch_at for draft in drafts],
+        "deadline_ats": [draft.deadline_at for draft in drafts],
+        "added": [draft.added for draft in drafts],
+    }
 
 
 def ask_summary_again(db: Connection, session_id: UUID) -> int | None:
@@ -261,49 +304,57 @@ def close_overdue_of(db: Connection, contact_ids: Sequence[ContactId]) -> list[C
     return _close(db, condition, {"contact_ids": list(contact_ids)}, CloseReason.IDLE)
 
 
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What one statement closed, and the instant by Postgres's clock at its end."""
+
+    closed: list[ClosedSession]
+    now: datetime
+
+
 def close_due(
-    db: Connection, session_ids: Sequence[SessionId], *, clock_not_after: datetime
-) -> list[ClosedSession]:
+    db: Connection, session_ids: Sequence[SessionId], *, clock_between: tuple[datetime, datetime]
+) -> Closing:
     """Close those of these sessions that are open, due, and not locked by anybody else.
 
-    ``clock_not_after`` is the latest instant Postgres's clock can plausibly show: past it the
-    clock stepped, and nothing is closed.
+    ``clock_between`` are the first and the last instant Postgres's clock can plausibly show:
+    outside them the clock stepped, and nothing is closed. One statement, which may be its own
+    transaction.
     """
-    condition = """
-        id IN (SELECT id FROM sessions
-               WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'open'
-               ORDER BY id FOR UPDATE SKIP LOCKED)
-        AND state = 'open' AND deadline_at <= clock_timestamp()
-        AND clock_timestamp() <= :clock_not_after"""
-    parameters = {"ids": list(session_ids), "clock_not_after": clock_not_after}
-    return _close(db, condition, parameters, CloseReason.IDLE)
+    earliest_at, latest_at = clock_between
+    rows = db.execute(
+        _CLOSE_DUE,
+        {
+            "ids": list(session_ids),
+            "earliest_at": earliest_at,
+            "latest_at": latest_at,
+            "reason": CloseReason.IDLE.value,
+            "check_after": SUMMARY_CHECK_AFTER,
+        },
+    ).all()
+    return Closing([_closed(row) for row in rows if row.id is not None], rows[0].now)
 
 
 def _close(
     db: Connection, condition: str, parameters: dict[str, Any], reason: CloseReason
 ) -> list[ClosedSession]:
     rows = db.execute(
-        text(f"""
-            WITH closed AS (
-                UPDATE sessions SET state = 'closed', version = version + 1,
-                  closed_at = clock_timestamp(), close_reason = :reason,
-                  summary_status = 'pending', summary_attempt = summary_attempt + 1,
-                  next_check_at = clock_timestamp() + CAST(:check_after AS interval)
-                WHERE {condition}
-                RETURNING {_CLOSED_COLUMNS}
-            ), {_PLAN_CALLBACKS}"""),
+        text(
+            f"WITH closed AS ({_CLOSE.format(condition=condition)}), {_PLAN_CALLBACKS} FROM closed"
+        ),
         {**parameters, "reason": reason.value, "check_after": SUMMARY_CHECK_AFTER},
     )
     return [_closed(row) for row in rows]
 
 
-def closed_at_birth(db: Connection, session_id: SessionId) -> list[ClosedSession]:
-    """Return a session inserted already closed as a closed session, its callbacks planned."""
+def closed_at_birth(db: Connection, session_ids: Sequence[SessionId]) -> list[ClosedSession]:
+    """Return sessions inserted already closed as closed sessions, their callbacks planned."""
     rows = db.execute(
         text(f"""
-            WITH closed AS (SELECT {_CLOSED_COLUMNS} FROM sessions WHERE id = :id),
-            {_PLAN_CALLBACKS}"""),
-        {"id": session_id, "check_after": SUMMARY_CHECK_AFTER},
+            WITH closed AS (
+                SELECT {_CLOSED_COLUMNS} FROM sessions WHERE id = ANY(CAST(:ids AS uuid[]))),
+            {_PLAN_CALLBACKS} FROM closed"""),
+        {"ids": list(session_ids), "check_after": SUMMARY_CHECK_AFTER},
     )
     return [_closed(row) for row in rows]
 

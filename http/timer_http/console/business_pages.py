@@ -1,6 +1,6 @@
 """A business at a glance: is the bot connected, how many chats are active, what was promised.
 
-The page renders whole; its three live parts are also served alone, for htmx to fetch again.
+The page renders whole; its live parts are also served alone, for htmx to fetch again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from timer_http.paging import cut, read_id, read_instants_and_id
 from timer_service.errors import DatabaseUnavailable, InvalidInput
 from timer_service.ids import BusinessId
 from timer_service.messages import Role, SessionState
+from timer_service.records.punctuality import Punctuality
 from timer_service.records.session_views import Filter
 from timer_service.resources import Session
 
@@ -59,6 +60,7 @@ def business(business_id: UUID) -> str:
     return render_template(
         "console/business.html",
         count=_count(owner),
+        punctuality=_punctuality(),
         **_connections(owner),
         **_conversations(owner),
     )
@@ -73,6 +75,14 @@ def active_chats(business_id: UUID) -> str:
     except DatabaseUnavailable:
         count = None
     return render_template("console/_active_chats.html", count=count)
+
+
+@blueprint.get("/console/businesses/<uuid:business_id>/punctuality")
+@require(Role.VIEWER)
+def punctuality(business_id: UUID) -> str:
+    """Serve the line that says how punctual the latest closes were."""
+    open_business(business_id)
+    return render_template("console/_punctuality.html", punctuality=_punctuality())
 
 
 @blueprint.get("/console/businesses/<uuid:business_id>/connections")
@@ -94,6 +104,13 @@ def conversations(business_id: UUID) -> str:
 def _count(owner: BusinessId) -> int | None:
     try:
         return current_services().active_chats.count(owner)
+    except DatabaseUnavailable:
+        return None
+
+
+def _punctuality() -> Punctuality | None:
+    try:
+        return current_services().service.punctuality()
     except DatabaseUnavailable:
         return None
 
