@@ -26,6 +26,17 @@ log = structlog.get_logger(__name__)
 WORKER_NICENESS = 10
 """Summaries can wait: where cores are few, closing on time and answering webhooks come first."""
 
+_WEB_SERVER = (
+    *("-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws", "--log-level", "warning"),
+    # one per core of the smallest machine we mean to run on; a crash leaves one answering
+    *("--workers", "2", "--respawn-failed-workers", "--respawn-interval", "0.5"),
+    # as many as connections in a worker's pool: none waits for another's connection
+    *("--blocking-threads", "16"),
+    # seconds; every request ends within one, only live pages last longer
+    *("--workers-kill-timeout", "5"),
+    # milliseconds; nothing of a slow request's head holds a thread
+    *("--http1-header-read-timeout", "10000"),
+)
 SWITCH_EVERY_S = 0.0005
 """How long one thread of the listener may keep the others waiting: Python's own 5 ms would be the
 lateness of what falls due while the sweep reads a page."""
@@ -69,10 +80,15 @@ def run_worker(settings: Settings, queue: str) -> None:
 
 
 def run_web(*, host: str, port: int) -> None:
-    """Become gunicorn, serving the API, the webhooks and the console."""
-    arguments = ["-m", "gunicorn", "-c", "python:timer_http.gunicorn_settings"]
-    arguments += ["-b", f"{host}:{port}", "timer_http.wsgi:app"]
-    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - one process less
+    """Become granian, serving the API, the webhooks and the console."""
+    command = web_command(host, port)
+    os.execv(command[0], command)  # noqa: S606 - one process less
+
+
+def web_command(host: str, port: int) -> list[str]:
+    """Return how the web server is started."""
+    where = ("--host", host, "--port", str(port))
+    return [sys.executable, *_WEB_SERVER, *where, "timer_http.wsgi:app"]
 
 
 def prepare_web(settings: Settings) -> str | None:

@@ -1,6 +1,4 @@
-"""What a WSGI server loads.
-
-``gunicorn -c python:timer_http.gunicorn_settings timer_http.wsgi:app``
+"""What a WSGI server loads; `timer_service.processes` says how ours is started.
 
 Importing it reads the settings and opens no connection.
 """

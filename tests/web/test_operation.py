@@ -1,4 +1,4 @@
-"""Health, metrics, and how gunicorn is told to run."""
+"""Health and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same application as gateways meet it: two gunicorn workers, real sockets."""
+"""The same application as gateways meet it: two workers, real sockets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +20,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.waiting import wait_until
 from tests.web.shop import ADMIN_KEY, Shop, bearer, evolution_body, path_of
 from timer_service.embedded.server import choose_port
+from timer_service.processes import web_command
 from timer_service.settings import Settings
 
 
 @pytest.fixture
 def port(settings: Settings, tmp_path: Path) -> Iterator[int]:
-    """Run gunicorn as `timer-service web` does, on the databases of this test."""
+    """Run the web server as `timer-service web` does, on the databases of this test."""
     port = choose_port(None)
     assert settings.database_url is not None
     assert settings.redis_url is not None
@@ -40,14 +40,8 @@ def port(settings: Settings, tmp_path: Path) -> Iterator[int]:
         "TIMER_PUBLIC_URL": "https://timer.example",
         "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
     }
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "gunicorn", "-c", "python:timer_http.gunicorn_settings"),
-            *("--bind", f"127.0.0.1:{port}", "timer_http.wsgi:app"),
-        ],
-        env=environment,
-    )
-    wait_until(lambda: is_alive(port), within_s=60, what="gunicorn answers")
+    process = subprocess.Popen(web_command("127.0.0.1", port), env=environment)
+    wait_until(lambda: is_alive(port), within_s=60, what="it answers")
     yield port
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
