@@ -56,6 +56,7 @@ def run(
         port = rig.start_web()
         tenants = add_tenants(rig, businesses)
         sent = [greet(port, tenants, customers)]
+        rig.analyze()
         for batch in batches:
             most = MOST_MESSAGES_PER_S if batch == 1 else MOST_BATCHED_MESSAGES_PER_S
             for lanes in in_flight:

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Self
 
 import psutil
+import psycopg
 
 from timer_service.child_process import ChildSpec, kill_group, last_lines, start_child
 from timer_service.clock import monotonic_s
@@ -137,6 +138,11 @@ class Rig:
     def log_of(self, name: str) -> str:
         """Return the end of what a process said."""
         return last_lines(self._folder / f"{name}.log")
+
+    def analyze(self) -> None:
+        """Bring the planner's statistics up to date, as autovacuum does within a minute."""
+        with psycopg.connect(self.database_url, autocommit=True) as db:
+            db.execute("VACUUM (ANALYZE)")
 
     def begin_cpu(self) -> None:
         """Count the processes' CPU time from now on."""

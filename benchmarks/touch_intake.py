@@ -97,6 +97,7 @@ def greet(rig: Rig, businesses: int, customers: int) -> list[UUID]:
                 [_message(f"greet{customer}", customer) for customer in own[first : first + 50]],
             )
     services.database.close()
+    rig.analyze()
     return connections
 
 

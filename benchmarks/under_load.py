@@ -46,6 +46,7 @@ def run(
         port = rig.start_web()
         tenants = add_numbers(rig, ids)
         sent = [greet(port, tenants, customers)]
+        rig.analyze()
         if late_s(at_s) > 0:
             raise RuntimeError("seeding, arming and greeting took longer than expected")
         observer = Observer(rig)

@@ -404,50 +404,40 @@ class Batch:
         self, connection_id: ConnectionId, message: ChatMessage, draft: Draft, now: datetime
     ) -> dict[str, Any]:
         return {
-            **_content(message),
-            "business_id": self._rules[connection_id].business_id,
-            "connection_id": connection_id,
-            "session_id": draft.id,
-            "media": _json(message.media.as_json() if message.media else None),
-            "extra": _json(message.extra or None),
-            "sent_at": message.sent_at,
-            "received_at": now,
-            "placed_at": min(message.sent_at or now, now),
+            **_row(connection_id, message),
+            "business_id": str(self._rules[connection_id].business_id),
+            "session_id": str(draft.id),
+            "received_at": now.isoformat(),
+            "placed_at": min(message.sent_at or now, now).isoformat(),
         }
 
 
-def _content(message: ChatMessage) -> dict[str, Any]:
-    is_out = message.direction is Direction.OUT
+def _row(connection_id: ConnectionId, message: ChatMessage) -> dict[str, Any]:
+    """Return what a message's row says of itself, JSON-ready."""
     return {
-        "id": new_id(),
+        "id": str(new_id()),
+        "connection_id": str(connection_id),
         "provider_message_id": message.provider_message_id,
         "direction": message.direction.value,
         "author": message.author.value,
         "type": message.type,
         "text": message.text,
+        "media": message.media.as_json() if message.media else None,
         "reply_to": message.reply_to,
         "payload": message.payload,
-        "status": Delivery.SENT.value if is_out else None,
+        "extra": message.extra or None,
+        "sent_at": message.sent_at.isoformat() if message.sent_at else None,
+        "status": Delivery.SENT.value if message.direction is Direction.OUT else None,
     }
 
 
 def _item(nth: int, connection_id: ConnectionId, message: ChatMessage) -> dict[str, Any]:
     """Return a message as ``continue_sessions`` takes it."""
-    content = _content(message)
     pairs = message.contact.pairs()
     return {
-        **content,
-        "id": str(content["id"]),
+        **_row(connection_id, message),
         "nth": nth,
-        "connection_id": str(connection_id),
         "kinds": [kind for kind, _ in pairs],
         "names": [value for _, value in pairs],
         "customer_name": message.customer_name or None,
-        "media": message.media.as_json() if message.media else None,
-        "extra": message.extra or None,
-        "sent_at": message.sent_at.isoformat() if message.sent_at else None,
     }
-
-
-def _json(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -44,7 +45,8 @@ _NEW = {
 }
 _ADD = text(f"""
     INSERT INTO messages ({", ".join(_NEW)})
-    SELECT * FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _NEW.items())})
+    SELECT * FROM json_to_recordset(CAST(:rows AS json))
+      AS new ({", ".join(f"{name} {kind}" for name, kind in _NEW.items())})
 """)
 _COLUMNS = """
     id, session_id, provider_message_id, direction, author, type, text, media, reply_to, payload,
@@ -74,14 +76,14 @@ def held_now(
 
 
 def add(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert messages: each row holds every column of ``_NEW``, JSON as text.
+    """Insert messages: each row is JSON-ready, with columns of ``_NEW``; the others are null.
 
     Raises:
         sqlalchemy.exc.IntegrityError: one arrived twice at the same instant; try the whole
             transaction again, then it is held.
     """
     if rows:
-        db.execute(_ADD, {name: [row[name] for row in rows] for name in _NEW})
+        db.execute(_ADD, {"rows": json.dumps(rows, ensure_ascii=False)})
 
 
 def set_status(db: Connection, connection_id: ConnectionId, status: DeliveryStatus) -> bool:
