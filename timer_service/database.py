@@ -97,7 +97,7 @@ class Database:
         )
 
     @classmethod
-    def for_workers(cls, url: str, *, size: int = 4) -> Database:
+    def for_workers(cls, url: str, *, size: int = 8) -> Database:
         """Make the pool for background duties and long lists."""
         return cls(
             _make_engine(

@@ -55,21 +55,27 @@ def stop_on_signals() -> threading.Event:
 
 
 def run_listener(settings: Settings) -> None:
-    """Run the expiry listener and the sweeper."""
+    """Run the expiry listener, the sweeper and the rebuilder."""
     with _database(settings) as database:
         check_shards(database, settings.shards)
     sys.setswitchinterval(SWITCH_EVERY_S)
     services = wiring.build_listener(settings)
     stop = stop_on_signals()
-    sweeping = threading.Thread(target=services.sweeper.run, args=(stop,), name="sweeper")
-    sweeping.start()
+    others = [
+        threading.Thread(target=services.sweeper.run, args=(stop,), name="sweeper"),
+        threading.Thread(target=services.rebuilder.run, args=(stop,), name="rebuilder"),
+    ]
+    for thread in others:
+        thread.start()
     log.info("listening")
     try:
         services.listener.run(stop)
     finally:
         stop.set()
         services.sweeper.wake()
-        sweeping.join()
+        services.rebuilder.want()
+        for thread in others:
+            thread.join()
         log.info("listener_stopped")
 
 

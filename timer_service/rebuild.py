@@ -1,18 +1,21 @@
 """Rebuilds a shard of Redis from Postgres when its epoch cannot be trusted.
 
-The sweeper calls this at start, after every reconnect and whenever the pacer meets a wrong epoch.
+The sweeper calls this at start and after every reconnect; whenever the pacer meets a wrong epoch, a
+thread of its own begins at once. Of any number at one time one works.
 Intake goes on meanwhile: arming is idempotent, and the count comes from Postgres until the end.
 """
 
 from __future__ import annotations
 
 import secrets
+import threading
 from datetime import datetime, timedelta
 
 import structlog
 
 from timer_service.arming import arm_of
 from timer_service.database import Database
+from timer_service.errors import TimerServiceError
 from timer_service.keys import shard_of
 from timer_service.live_chats import ArmOutcome, LiveChats
 from timer_service.records import session_sweeps, sessions
@@ -31,6 +34,27 @@ class Rebuilder:
         self._database = database
         self._live_chats = live_chats
         self._shards = shards
+        self._wanted = threading.Event()
+
+    def want(self) -> None:
+        """Rebuild at once what cannot be trusted. Does not block."""
+        self._wanted.set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Rebuild when it is wanted, until told to stop; the sweep has other passes to make."""
+        while not stop.is_set():
+            self._wanted.wait()
+            self._wanted.clear()
+            for shard in range(self._shards):
+                if stop.is_set():
+                    return
+                try:
+                    self.rebuild_once(shard)
+                except TimerServiceError as error:
+                    log.warning("rebuild_failed", shard=shard, cause=str(error))
+                except Exception:
+                    # Whatever it was: the pacer asks again as long as the shard is not trusted.
+                    log.exception("rebuild_broke", shard=shard)
 
     def rebuild_once(self, shard: int) -> int:
         """Rebuild a shard unless it can be trusted or another process is at it.

@@ -151,10 +151,11 @@ def build_background(settings: Settings) -> BackgroundServices:
 
 @dataclass(frozen=True, slots=True)
 class ListenerServices:
-    """The two duties of a listener process."""
+    """The duties of a listener process."""
 
     listener: ExpiryListener
     sweeper: Sweeper
+    rebuilder: Rebuilder
 
 
 def build_listener(settings: Settings) -> ListenerServices:
@@ -162,12 +163,13 @@ def build_listener(settings: Settings) -> ListenerServices:
     services = build_background(settings)
     redis_url = settings.require_redis_url()
     armer = Armer(services.database, services.live_chats)
+    rebuilder = Rebuilder(services.database, services.live_chats, settings.shards)
     sweeper = Sweeper(
         database=services.database,
         live_chats=services.live_chats,
         jobs=services.jobs,
         closer=services.closer,
-        rebuilder=Rebuilder(services.database, services.live_chats, settings.shards),
+        rebuilder=rebuilder,
         auditor=Auditor(services.database, services.live_chats, armer),
         armer=armer,
         shards=settings.shards,
@@ -181,10 +183,10 @@ def build_listener(settings: Settings) -> ListenerServices:
         events_client=pubsub_client(redis_url),
         database=database_of(redis_url),
         on_resubscribed=sweeper.wake,
-        on_untrusted=lambda _shard: sweeper.wake(),
+        on_untrusted=lambda _shard: rebuilder.want(),
         follow_up=follow_up.run_thread,
     )
-    return ListenerServices(listener, sweeper)
+    return ListenerServices(listener, sweeper, rebuilder)
 
 
 @lru_cache(maxsize=1)

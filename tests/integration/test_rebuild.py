@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event, Thread
 
 import pytest
 
@@ -12,6 +12,7 @@ from tests.support.builders import DANA, NOAM, World, flush
 from tests.support.live_sessions import Held
 from tests.support.waiting import wait_until
 from timer_service import rebuild
+from timer_service.errors import RedisUnavailable
 from timer_service.ids import BusinessId
 from timer_service.keys import shard_of
 from timer_service.live_chats import Arm, ArmOutcome, LiveChats
@@ -205,6 +206,37 @@ def test_while_another_process_is_at_it_nothing_is_done(
         assert world.sweeper.rebuild_once() == 0
     with pytest.raises(AssertionError, match="second rebuild"):
         world.sweeper.rebuild_once()
+
+
+def test_the_rebuilder_rebuilds_when_it_is_wanted_and_outlives_its_failures(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rebuilder = rebuild.Rebuilder(world.database, world.live_chats, shards=1)
+    stop, failures = Event(), iter([RedisUnavailable("away"), ValueError("a fault of ours")])
+    rebuild_once = rebuilder.rebuild_once
+
+    def fail_twice(shard: int) -> int:
+        failure = next(failures, None)
+        if failure is not None:
+            raise failure
+        return rebuild_once(shard)
+
+    monkeypatch.setattr(rebuilder, "rebuild_once", fail_twice)
+    world.hear()
+    flush(world.redis_url)
+    thread = Thread(target=rebuilder.run, args=(stop,))
+    thread.start()
+    try:
+        for _ in range(3):
+            rebuilder.want()
+            wait_until(lambda: not rebuilder._wanted.is_set(), what="it is begun")
+        wait_until(lambda: world.live_chats.is_trusted(0), what="all is back")
+    finally:
+        stop.set()
+        rebuilder.want()
+        thread.join(10)
+    assert not thread.is_alive()
+    assert world.counted_by_redis() == 1
 
 
 def test_each_shard_is_rebuilt_with_its_own_businesses(database_url: str, redis_url: str) -> None:
