@@ -205,5 +205,13 @@ def peers(
     raise typer.Exit(report.finish(out))
 
 
+@app.command()
+def gate(*, out: Out = OUT) -> None:
+    """Short runs of the others, judged by ratios only; fails where one does not hold."""
+    from benchmarks.gate import run  # noqa: PLC0415 - only what is asked for is loaded
+
+    raise typer.Exit(run().finish(out))
+
+
 if __name__ == "__main__":
     app(prog_name="./run bench")

@@ -181,7 +181,7 @@ def _tell(report: Report, rows: Sequence[Row]) -> None:
             ours.resets_per_s,
             peer.resets_per_s,
             "/s",
-            rule=must,
+            rule=must and peer.engine.in_python,
         )
         if peer.batched_per_s is not None and ours.batched_per_s is not None:
             report.at_least(

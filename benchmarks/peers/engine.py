@@ -20,6 +20,8 @@ class Engine(ABC):
     survives: ClassVar[bool]
     """Whether its timers fire on time although its process was killed and started again."""
     note: ClassVar[str]
+    in_python: ClassVar[bool] = True
+    """Whether its client is; another language's may be faster or slower for that alone."""
     most_live: ClassVar[int] = 1_000_000
     """How many timers it can be given in reasonable time."""
     batches: ClassVar[bool] = True

@@ -27,6 +27,7 @@ class BullmqTimers(Engine):
 
     label = "BullMQ"
     survives = True
+    in_python = False
     note = "changeDelay of jobs at hand, on Node; a batch is so many calls in flight"
 
     def __init__(self, rig: Rig) -> None:

@@ -7,7 +7,8 @@ import hmac
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_openapi.models.info import Info
 from flask_openapi.models.security_scheme import SecurityScheme
 from flask_openapi.openapi import OpenAPI
@@ -36,6 +37,15 @@ _OPENAPI_VERSION = "3.1.0"
 _COOKIE_LABEL = b"timer-service: signs the console's cookie"
 
 
+class _SignedCookie(SecureCookieSessionInterface):
+    """Flask's own, but for requests without a cookie it makes no serializer: webhooks have none."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
+
+
 def create_app(services: WebServices | None = None) -> Flask:
     """Make the application; services are built from the environment where none are given.
 
@@ -62,6 +72,7 @@ def create_app(services: WebServices | None = None) -> Flask:
     )
     app.openapi_version = _OPENAPI_VERSION
     _configure(app, services.settings)
+    app.session_interface = _SignedCookie()
     attach_services(app, services)
     app.register_error_handler(Exception, problems.answer_error)
     security_headers.init_app(app)

