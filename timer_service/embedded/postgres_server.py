@@ -20,6 +20,7 @@ import psycopg
 
 from timer_service.child_process import Account, ChildSpec, process_identity
 from timer_service.embedded.data_directory import DataDirectory
+from timer_service.embedded.memory import postgres_buffers_mb
 from timer_service.embedded.server import (
     ENVIRONMENT,
     HOST,
@@ -44,7 +45,6 @@ BUILTIN_LOCALES_SINCE = 17
 OPTIONS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
-    "shared_buffers": "128MB",
     "max_connections": "100",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -75,7 +75,8 @@ def prepare_postgres(data: DataDirectory, *, shelter: Path = SHELTER) -> Embedde
     note = PostgresNote(cluster=str(place), port=port)
     data.keep(notes.model_copy(update={"postgres": note}))
     url = f"postgresql://{USER}:{password}@{HOST}:{port}/{DATABASE}"
-    options = [part for name, value in OPTIONS.items() for part in ("-c", f"{name}={value}")]
+    chosen = {**OPTIONS, "shared_buffers": f"{postgres_buffers_mb()}MB"}
+    options = [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
     return EmbeddedServer(
         ChildSpec(
             name="postgres",
