@@ -126,16 +126,6 @@ class Database:
             yield db
 
     @contextmanager
-    def autocommit(self) -> Iterator[Connection]:
-        """Open a connection on which each statement is a transaction by itself.
-
-        Raises:
-            DatabaseUnavailable: as for ``transaction``.
-        """
-        with _database_errors(), self._autocommit.connect() as db:
-            yield db
-
-    @contextmanager
     def exclusively(self, lock_key: int) -> Iterator[bool]:
         """Hold an advisory lock for the block, on a connection of its own.
 

@@ -105,7 +105,7 @@ class Intake:
 
     def _continue(self, bundles: Sequence[Bundle]) -> Answers:
         outcome = Outcome()
-        with self._database.autocommit() as db:
+        with self._database.statements() as db:
             answers = continue_chats(db, bundles, outcome)
         self._follow_up.run(outcome)
         return answers

@@ -163,7 +163,7 @@ class Batch:
         person = self._person(connection_id, customer)
         self._hold([person])
         chat = (connection_id, self._owners[person])
-        _, now = messages.held_now(self._db, [])
+        now = sessions.read_clock(self._db)
         draft, _ = self._lock_open([chat], now).get(chat, (None, []))
         is_new = draft is None
         if draft is None:

@@ -7,11 +7,13 @@ safe. Each pass costs what it finds, not what exists, and one that fails never s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from timer_service import metrics
 from timer_service.arming import Armer, arm_of
@@ -19,7 +21,7 @@ from timer_service.audit import Auditor
 from timer_service.closing import Closer
 from timer_service.database import Database
 from timer_service.errors import TimerServiceError
-from timer_service.job_queue import CallbackJob, JobQueue, SummaryJob
+from timer_service.job_queue import CallbackJob, Job, JobQueue, SummaryJob
 from timer_service.live_chats import ArmOutcome, LiveChats
 from timer_service.rebuild import Rebuilder
 from timer_service.records import callbacks, session_sweeps, sessions, summaries
@@ -35,6 +37,24 @@ LOOK_AGAIN_AFTER = timedelta(seconds=30)
 _MOST_PAGES = 200
 _WATERMARKS_SHARD = 0
 _REPAIRS = {ArmOutcome.ARMED, ArmOutcome.ANEW}
+
+
+Row = TypeVar("Row")
+
+
+class _Unfinished(Protocol[Row]):
+    """Records of work that a job does, and that is begun again where the job is lost."""
+
+    def unfinished(self, db: Connection, /, *, limit: int) -> list[Row]:
+        """Return what has to be looked at."""
+
+    def postpone(self, db: Connection, kept: Sequence[Row], check_after: timedelta, /) -> None:
+        """Look at these again later."""
+
+    def begin_again(
+        self, db: Connection, lost: Sequence[Row], check_after: timedelta, /
+    ) -> list[Row]:
+        """Give these a new attempt; return those that had not moved meanwhile."""
 
 
 class Sweeper:
@@ -138,38 +158,28 @@ class Sweeper:
 
     def restart_summaries_once(self) -> int:
         """Enqueue again the summaries whose jobs are lost; return how many."""
-        with self._database.transaction() as db:
-            found = summaries.unfinished(db, limit=PAGE)
-        if not found:
-            return 0
-        jobs = {SummaryJob(one.session_id, one.attempt): one for one in found}
-        waiting = self._jobs.still_waiting(jobs)
-        lost = [one for job, one in jobs.items() if job.job_id not in waiting]
-        kept = [one.session_id for job, one in jobs.items() if job.job_id in waiting]
-        with self._database.transaction() as db:
-            if kept:
-                summaries.postpone(db, kept, LOOK_AGAIN_AFTER)
-            again = summaries.begin_again(db, lost, LOOK_AGAIN_AFTER) if lost else []
-        self._jobs.enqueue([SummaryJob(one.session_id, one.attempt) for one in again])
-        return len(again)
+        return self._restart_lost(summaries, lambda one: SummaryJob(one.session_id, one.attempt))
 
     def restart_callbacks_once(self) -> int:
         """Enqueue again the callbacks whose jobs are lost; return how many."""
+        return self._restart_lost(
+            callbacks, lambda one: CallbackJob(one.session_id, one.callback_id, one.attempt)
+        )
+
+    def _restart_lost(self, records: _Unfinished[Row], job_of: Callable[[Row], Job]) -> int:
         with self._database.transaction() as db:
-            found = callbacks.unfinished(db, limit=PAGE)
+            found = records.unfinished(db, limit=PAGE)
         if not found:
             return 0
-        jobs = {CallbackJob(one.session_id, one.callback_id, one.attempt): one for one in found}
+        jobs = {job_of(one): one for one in found}
         waiting = self._jobs.still_waiting(jobs)
         lost = [one for job, one in jobs.items() if job.job_id not in waiting]
         kept = [one for job, one in jobs.items() if job.job_id in waiting]
         with self._database.transaction() as db:
             if kept:
-                callbacks.postpone(db, kept, LOOK_AGAIN_AFTER)
-            again = callbacks.begin_again(db, lost, LOOK_AGAIN_AFTER) if lost else []
-        self._jobs.enqueue(
-            [CallbackJob(one.session_id, one.callback_id, one.attempt) for one in again]
-        )
+                records.postpone(db, kept, LOOK_AGAIN_AFTER)
+            again = records.begin_again(db, lost, LOOK_AGAIN_AFTER) if lost else []
+        self._jobs.enqueue([job_of(one) for one in again])
         return len(again)
 
     def _positions(self, watermark: str) -> Iterator[_Position]:

@@ -32,7 +32,7 @@ def take_short_way(world: World, *events: Event, connection_id: ConnectionId | N
     """Offer each event by itself; tell whether all of them went the short way."""
     bundles = [Bundle(connection_id or world.connection_id, [event]) for event in events]
     outcome = Outcome()
-    with world.database.autocommit() as db:
+    with world.database.statements() as db:
         answers = continue_chats(db, bundles, outcome)
     world.follow_up.run(outcome)
     return len(answers) == len(bundles)

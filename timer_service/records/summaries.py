@@ -104,13 +104,13 @@ def unfinished(db: Connection, *, limit: int) -> list[UnfinishedSummary]:
     return [UnfinishedSummary(row.business_id, row.id, row.summary_attempt) for row in rows]
 
 
-def postpone(db: Connection, session_ids: Sequence[SessionId], check_after: timedelta) -> None:
+def postpone(db: Connection, waiting: Sequence[UnfinishedSummary], check_after: timedelta) -> None:
     """Look at these again later: their jobs are still queued or running."""
     db.execute(
         text("""
             UPDATE sessions SET next_check_at = clock_timestamp() + CAST(:check_after AS interval)
             WHERE id = ANY(CAST(:ids AS uuid[])) AND next_check_at IS NOT NULL"""),
-        {"ids": list(session_ids), "check_after": check_after},
+        {"ids": [one.session_id for one in waiting], "check_after": check_after},
     )
 
 
