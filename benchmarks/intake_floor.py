@@ -51,6 +51,8 @@ UPDATE sessions SET version = version + 1, started_at = started_at,
   last_message_at = clock_timestamp(), last_customer_message_at = clock_timestamp(),
   last_touch_at = clock_timestamp(),
   deadline_at = clock_timestamp() + make_interval(secs => CAST(:idle_gap_s AS int)),
+  due_not_before = least(due_not_before, clock_timestamp()
+    + make_interval(secs => CAST(:idle_gap_s AS int))),
   message_count = message_count + 1
 WHERE id = :session_id
 RETURNING id, business_id, version, deadline_at - clock_timestamp();

@@ -58,10 +58,10 @@ _CONTACT_IDS: LiteralString = """
 _SESSIONS: LiteralString = """
     INSERT INTO sessions (id, business_id, connection_id, contact_id, customer_wa_id, number,
       state, version, created_at, started_at, last_message_at, last_customer_message_at,
-      last_touch_at, deadline_at, message_count)
+      last_touch_at, deadline_at, due_not_before, message_count)
     SELECT bench_id(2, n), business, business, bench_id(1, n), (620000000000 + n)::text, 1,
       'open', 1, now() - interval '1 hour', now() - interval '1 hour', due - gap, due - gap,
-      due - gap, due, 1
+      due - gap, due, due, 1
     FROM (
       SELECT n, bench_id(0, n %% %(businesses)s) AS business,
         to_timestamp(%(due_at_s)s

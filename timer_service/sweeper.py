@@ -129,10 +129,10 @@ class Sweeper:
         closed = 0
         for _ in range(_MOST_PAGES):
             with self._database.transaction() as db:
-                members = session_sweeps.overdue(db, by=OVERDUE_BY, limit=PAGE)
-            closed_now = self._closer.close_claimed(members)
+                found = session_sweeps.look_for_overdue(db, by=OVERDUE_BY, limit=PAGE)
+            closed_now = self._closer.close_claimed(found.overdue)
             closed += closed_now
-            if len(members) < PAGE or closed_now == 0:
+            if len(found.overdue) + found.moved < PAGE or closed_now + found.moved == 0:
                 break
         return closed
 

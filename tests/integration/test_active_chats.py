@@ -74,7 +74,11 @@ def test_another_businesss_chats_are_not_counted(world: World, told_by: str) -> 
 def test_what_fell_due_is_not_counted_though_nobody_closed_it(world: World, told_by: str) -> None:
     session_id = world.hear().session_id
     world.hear(contact=NOAM)
-    world.run("UPDATE sessions SET deadline_at = clock_timestamp() WHERE id = :id", id=session_id)
+    world.run(
+        "UPDATE sessions SET deadline_at = clock_timestamp(), due_not_before = 'epoch' "
+        "WHERE id = :id",
+        id=session_id,
+    )
     Held(world.redis, world.member(session_id)).make_due()
     assert world.session(session_id).is_open
     page = world.service.active_chats(world.business_id)

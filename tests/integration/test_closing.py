@@ -179,7 +179,8 @@ class TestAgainstIntake:
 
         for _ in range(20):
             world.run(
-                "UPDATE sessions SET deadline_at = clock_timestamp() + interval '4 ms' "
+                "UPDATE sessions SET due_not_before = 'epoch', "
+                "deadline_at = clock_timestamp() + interval '4 ms' "
                 "WHERE state = 'open'"
             )
             with ThreadPoolExecutor(2) as pool:

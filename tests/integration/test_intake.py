@@ -162,7 +162,7 @@ class TestTouching:
 
     def test_one_gap_after_the_last_touch_it_is_over_to_the_microsecond(self, world: World) -> None:
         first = world.hear()
-        world.run("UPDATE sessions SET deadline_at = clock_timestamp()")
+        world.run("UPDATE sessions SET deadline_at = clock_timestamp(), due_not_before = 'epoch'")
         assert world.hear().session_id != first.session_id
 
 

@@ -65,7 +65,7 @@ def test_the_checks_are_those_of_the_tables(database_url: str, empty_database_ur
 
 def test_a_difference_is_noticed(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as db:
-        db.execute("DROP INDEX ix_sessions_due")
+        db.execute("DROP INDEX ix_sessions_closed")
     assert len(differences(database_url)) == 1
 
 

@@ -208,3 +208,18 @@ class TestInCompany:
                 assert world.hear(contact=NOAM).opened
                 assert not waiting.done()
             assert not waiting.result(10).opened
+
+
+def test_a_touch_changes_no_index(world: World) -> None:
+    """Postgres calls that a HOT update; it is half of what a message costs there."""
+    world.hear()
+
+    def updates() -> tuple[int, int]:
+        row = world.read("""
+            SELECT n_tup_upd AS all, n_tup_hot_upd AS hot FROM pg_stat_user_tables
+            WHERE relname = 'sessions'""")[0]
+        return row["all"], row["hot"]
+
+    for _ in range(5):
+        world.hear()
+    wait_until(lambda: updates() == (5, 5))

@@ -190,7 +190,7 @@ HOT_PATH: dict[str, Callable[[World], object]] = {
 }
 SWEEP: dict[str, Callable[[World], object]] = {
     "overdue": in_transaction(
-        lambda _, db: session_sweeps.overdue(db, by=timedelta(seconds=1), limit=500)
+        lambda _, db: session_sweeps.look_for_overdue(db, by=timedelta(seconds=1), limit=500)
     ),
     "opened": in_transaction(
         lambda _, db: session_sweeps.opened_since(db, utc_now() - timedelta(minutes=1), limit=500)

@@ -181,7 +181,8 @@ class TestFences:
         world.let_pass(3600)
         world.run(
             "UPDATE sessions SET started_at = started_at - interval '1 hour', "
-            "closed_at = clock_timestamp(), deadline_at = clock_timestamp()"
+            "closed_at = clock_timestamp(), deadline_at = clock_timestamp(), "
+            "due_not_before = 'epoch'"
         )
         slow = StubSummarizer(before=join)
         worker(world, slow).summarize(closed, 1, 0)

@@ -81,6 +81,42 @@ class TestOverdue:
         assert world.sweeper.close_overdue_once() == 2 * PAGE + 1
         assert world.read("SELECT 1 FROM sessions WHERE state = 'open'") == []
 
+    def test_a_touched_chat_is_looked_at_when_it_may_be_due_and_closed_when_it_is(
+        self, world: World
+    ) -> None:
+        session_id = world.hear().session_id
+        world.let_pass(600)
+        world.hear()
+        world.let_pass(600)
+        assert self.look(world) == (0, 1)
+        assert self.look(world) == (0, 0)
+        assert world.session(session_id).is_open
+        world.let_pass(301)
+        assert world.sweeper.close_overdue_once() == 1
+        assert world.session(session_id).close_reason == "idle"
+
+    def test_a_shorter_gap_is_kept_from_the_next_touch_on(self, world: World) -> None:
+        session_id = world.hear().session_id
+        world.set_rules(idle_gap_s=60)
+        world.hear()
+        world.let_pass(61)
+        assert world.sweeper.close_overdue_once() == 1
+        assert world.session(session_id).close_reason == "idle"
+
+    def test_more_than_a_page_of_touched_chats_hides_no_overdue_one(self, world: World) -> None:
+        world.record(*[world.heard(contact=one) for one in people(PAGE + 1)])
+        world.let_pass(600)
+        world.record(*[world.heard(contact=one) for one in people(PAGE)])
+        world.let_pass(600)
+        assert world.sweeper.close_overdue_once() == 1
+        assert len(world.read("SELECT 1 FROM sessions WHERE state = 'open'")) == PAGE
+
+    @staticmethod
+    def look(world: World) -> tuple[int, int]:
+        with world.database.transaction() as db:
+            found = session_sweeps.look_for_overdue(db, by=OVERDUE_BY, limit=PAGE)
+        return len(found.overdue), found.moved
+
     def test_two_sweepers_at_once_close_each_once(self, world: World) -> None:
         world.record(*[world.heard(contact=one) for one in people(PAGE + 100)])
         world.let_pass(901)

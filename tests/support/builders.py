@@ -55,7 +55,7 @@ NOAM = ContactIds(phone="972500000002")
 _AGEING = {
     "sessions": (
         "created_at started_at last_message_at last_customer_message_at last_touch_at "
-        "deadline_at closed_at next_check_at"
+        "deadline_at due_not_before closed_at next_check_at"
     ),
     "messages": "sent_at received_at placed_at",
     "callback_runs": "next_check_at done_at",

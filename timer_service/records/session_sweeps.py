@@ -15,21 +15,46 @@ SETTLED_AFTER = timedelta(seconds=1)
 """Whoever committed less than that ago is about to tell Redis by itself."""
 
 
-def overdue(db: Connection, *, by: timedelta, limit: int) -> list[Member]:
-    """Return open sessions whose deadline passed ``by`` ago or earlier, longest overdue first."""
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What one look at the sessions that may be due found."""
+
+    overdue: list[Member]
+    moved: int
+    """How many had moved on; they are looked at again when they may be due."""
+
+
+def look_for_overdue(db: Connection, *, by: timedelta, limit: int) -> Looked:
+    """Look at open sessions that may be overdue ``by`` so much, longest overdue first.
+
+    Touches move a deadline without its index entry, ``due_not_before``; here that follows.
+    """
     rows = db.execute(
         text("""
-            SELECT business_id, id FROM sessions
-            WHERE state = 'open' AND deadline_at <= clock_timestamp() - CAST(:by AS interval)
-            ORDER BY deadline_at LIMIT :limit"""),
+            SELECT business_id, id,
+              deadline_at <= clock_timestamp() - CAST(:by AS interval) AS is_overdue
+            FROM sessions
+            WHERE state = 'open' AND due_not_before <= clock_timestamp() - CAST(:by AS interval)
+            ORDER BY due_not_before LIMIT :limit"""),
         {"by": by, "limit": limit},
-    )
-    return [Member(row.business_id, row.id) for row in rows]
+    ).all()
+    early = [row.id for row in rows if not row.is_overdue]
+    if early:
+        db.execute(_MOVE, {"ids": early})
+    return Looked([Member(row.business_id, row.id) for row in rows if row.is_overdue], len(early))
+
+
+_MOVE = text("""
+    UPDATE sessions SET due_not_before = deadline_at
+    WHERE state = 'open' AND id IN (
+      SELECT id FROM sessions WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'open'
+      ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+""")
 
 
 @dataclass(frozen=True, slots=True)
 class OpenPage:
-    """Open sessions in deadline order and where the next page begins."""
+    """Open sessions and where the next page begins."""
 
     sessions: list[Armable]
     after: tuple[datetime, UUID] | None
@@ -38,25 +63,26 @@ class OpenPage:
 def open_by_deadline(
     db: Connection, *, after: tuple[datetime, UUID] | None, limit: int, now: datetime | None = None
 ) -> OpenPage:
-    """Return a page of all open sessions, nearest deadline first.
+    """Return a page of all open sessions: what may be due next first.
 
+    So whoever has read up to an instant has read all that is due by then.
     What remains of each counts from ``now``, else from the moment its row was read; it is exact.
     """
-    condition = "AND (deadline_at, id) > (:deadline_at, :id)" if after else ""
-    deadline_at, last_id = after or (None, None)
+    condition = "AND (due_not_before, id) > (:due_not_before, :id)" if after else ""
+    due_not_before, last_id = after or (None, None)
     instant = "CAST(:now AS timestamptz)" if now else "clock_timestamp()"
     rows = db.execute(
         text(f"""
-            SELECT id, business_id, version, deadline_at,
+            SELECT id, business_id, version, due_not_before,
               greatest(1, extract(epoch FROM deadline_at - {instant}) * 1000)::float8
                 AS remaining_ms
             FROM sessions WHERE state = 'open' {condition}
-            ORDER BY deadline_at, id LIMIT :limit"""),
-        {"deadline_at": deadline_at, "id": last_id, "limit": limit, "now": now},
+            ORDER BY due_not_before, id LIMIT :limit"""),
+        {"due_not_before": due_not_before, "id": last_id, "limit": limit, "now": now},
     ).all()
     return OpenPage(
         [Armable(row.business_id, row.id, row.version, row.remaining_ms) for row in rows],
-        (rows[-1].deadline_at, rows[-1].id) if len(rows) == limit else None,
+        (rows[-1].due_not_before, rows[-1].id) if len(rows) == limit else None,
     )
 
 

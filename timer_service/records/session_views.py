@@ -110,9 +110,12 @@ def list_active(db: Connection, business_id: BusinessId, *, limit: int) -> Seque
     return (
         db.execute(
             text(f"""{_SELECT}
-                WHERE s.business_id = :business_id AND s.state = 'open'
-                  AND s.deadline_at > clock_timestamp()
-                ORDER BY s.deadline_at DESC LIMIT :limit"""),
+                WHERE s.id IN (
+                  SELECT id FROM sessions
+                  WHERE business_id = :business_id AND state = 'open'
+                    AND deadline_at > clock_timestamp()
+                  ORDER BY deadline_at DESC LIMIT :limit)
+                ORDER BY s.deadline_at DESC"""),
             {"business_id": business_id, "limit": limit},
         )
         .mappings()
@@ -157,21 +160,19 @@ def merge_json(
 def last_message_times(db: Connection, business_id: BusinessId) -> dict[UUID, datetime]:
     """Return when each connection of a business last heard or said anything.
 
-    Read from its open sessions and the fifty begun last, so it costs the same however long the
-    history is.
+    Read from the business's thousand sessions begun last and the thousand open ones due last, so
+    it costs the same however many there are; what no message of those went through is left out.
     """
     rows = db.execute(
         text("""
-            SELECT c.id, (
-              SELECT max(last_message_at) FROM (
-                (SELECT last_message_at FROM sessions
-                 WHERE connection_id = c.id AND state = 'open')
-                UNION ALL
-                (SELECT last_message_at FROM sessions
-                 WHERE connection_id = c.id ORDER BY started_at DESC LIMIT 50)
-              ) recent
-            ) AS last_message_at
-            FROM connections c WHERE c.business_id = :business_id AND c.deleted_at IS NULL"""),
+            SELECT connection_id AS id, max(last_message_at) AS last_message_at FROM (
+              (SELECT connection_id, last_message_at FROM sessions
+               WHERE business_id = :business_id AND state = 'open'
+               ORDER BY due_not_before DESC LIMIT 1000)
+              UNION ALL
+              (SELECT connection_id, last_message_at FROM sessions
+               WHERE business_id = :business_id ORDER BY started_at DESC LIMIT 1000)
+            ) recent GROUP BY connection_id"""),
         {"business_id": business_id},
     )
     return {row.id: row.last_message_at for row in rows if row.last_message_at is not None}

@@ -26,39 +26,18 @@ SUMMARY_CHECK_AFTER = timedelta(seconds=30)
 """How long after a close the sweep looks whether its summary job got anywhere."""
 
 REMAINING_MS = "greatest(1, ceil(extract(epoch FROM deadline_at - clock_timestamp()) * 1000))::int8"
-_CLOSED_COLUMNS = "id, business_id, close_reason, summary_attempt, deadline_at, closed_at"
-_PLAN_CALLBACKS = """
-    planned AS (
-        INSERT INTO callback_runs (session_id, callback_id, next_check_at)
-        SELECT closed.id, c.id, clock_timestamp() + CAST(:check_after AS interval)
-        FROM closed CROSS JOIN close_callbacks c
-        ON CONFLICT DO NOTHING
-        RETURNING session_id, callback_id
-    )
-    SELECT closed.*,
-      ARRAY(SELECT callback_id FROM planned WHERE planned.session_id = closed.id) AS callback_ids
-"""
 
-_CLOSE = f"""
-    UPDATE sessions SET state = 'closed', version = version + 1,
-      closed_at = clock_timestamp(), close_reason = :reason,
-      summary_status = 'pending', summary_attempt = summary_attempt + 1,
-      next_check_at = clock_timestamp() + CAST(:check_after AS interval)
-    WHERE {{condition}}
-    RETURNING {_CLOSED_COLUMNS}
-"""
-_IS_DUE = """
-    id IN (SELECT id FROM sessions
-           WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'open'
-           ORDER BY id FOR UPDATE SKIP LOCKED)
-    AND state = 'open' AND deadline_at <= clock_timestamp()
-    AND clock_timestamp() BETWEEN :earliest_at AND :latest_at
-"""
-# Answers one row at least, so that the clock is always told.
-_CLOSE_DUE = text(f"""
-    WITH closed AS ({_CLOSE.format(condition=_IS_DUE)}), {_PLAN_CALLBACKS},
-      clock_timestamp() AS now
-    FROM (SELECT) AS always LEFT JOIN closed ON true
+_CLOSE = text("""
+    SELECT * FROM close_sessions(CAST(:ids AS uuid[]), :reason, CAST(:check_after AS interval),
+      CAST(:earliest_at AS timestamptz), CAST(:latest_at AS timestamptz))
+""")
+_CLOSED_AT_BIRTH = text("""
+    SELECT s.id, s.business_id, s.close_reason, s.summary_attempt, s.deadline_at, s.closed_at,
+      coalesce(p.callback_ids, '{}') AS callback_ids
+    FROM sessions s
+    LEFT JOIN plan_callbacks(CAST(:ids AS uuid[]), CAST(:check_after AS interval)) p
+      ON p.session_id = s.id
+    WHERE s.id = ANY(CAST(:ids AS uuid[]))
 """)
 
 
@@ -144,9 +123,10 @@ _LOCK_SPANNING = text("""
 _INSERT = text(f"""
     INSERT INTO sessions (id, business_id, connection_id, contact_id, customer_wa_id, number,
       context, started_at, last_message_at, last_customer_message_at, last_touch_at, deadline_at,
-      closed_at, close_reason, message_count, state, version, created_at, summary_status,
-      summary_attempt, next_check_at)
-    SELECT new.*, CASE WHEN closed_at IS NULL THEN 'open' ELSE 'closed' END, 1, clock_timestamp(),
+      closed_at, close_reason, message_count, due_not_before, state, version, created_at,
+      summary_status, summary_attempt, next_check_at)
+    SELECT new.*, deadline_at, CASE WHEN closed_at IS NULL THEN 'open' ELSE 'closed' END, 1,
+      clock_timestamp(),
       CASE WHEN closed_at IS NOT NULL THEN 'pending' END,
       CASE WHEN closed_at IS NULL THEN 0 ELSE 1 END,
       CASE WHEN closed_at IS NOT NULL
@@ -168,6 +148,7 @@ _EXTEND = text(f"""
       last_message_at = new_last_message_at,
       last_customer_message_at = new_last_customer_message_at,
       last_touch_at = new_last_touch_at, deadline_at = new_deadline_at,
+      due_not_before = least(due_not_before, new_deadline_at),
       message_count = message_count + added
     FROM unnest(
       CAST(:ids AS uuid[]), CAST(:started_ats AS timestamptz[]),
@@ -290,23 +271,25 @@ def close_locked(
     db: Connection, session_ids: Sequence[UUID], reason: CloseReason
 ) -> list[ClosedSession]:
     """Close open sessions this transaction has locked, whatever their deadline."""
-    condition = "id = ANY(CAST(:ids AS uuid[])) AND state = 'open'"
-    return _close(db, condition, {"ids": list(session_ids)}, reason)
+    return _close(db, session_ids, reason).closed
 
 
 def close_overdue_of(db: Connection, contact_ids: Sequence[ContactId]) -> list[ClosedSession]:
     """Close as idle the overdue sessions of contacts this transaction has locked."""
-    condition = """
-        id IN (SELECT id FROM sessions
-               WHERE contact_id = ANY(CAST(:contact_ids AS uuid[])) AND state = 'open'
-               ORDER BY id FOR UPDATE)
-        AND state = 'open' AND deadline_at <= clock_timestamp()"""
-    return _close(db, condition, {"contact_ids": list(contact_ids)}, CloseReason.IDLE)
+    overdue = db.execute(
+        text("""
+            SELECT id FROM sessions
+            WHERE contact_id = ANY(CAST(:contact_ids AS uuid[])) AND state = 'open'
+              AND deadline_at <= clock_timestamp()
+            ORDER BY id FOR UPDATE"""),
+        {"contact_ids": list(contact_ids)},
+    ).scalars()
+    return close_locked(db, list(overdue), CloseReason.IDLE)
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What one statement closed, and the instant by Postgres's clock at its end."""
+    """What one statement closed, and the instant by Postgres's clock when it began."""
 
     closed: list[ClosedSession]
     now: datetime
@@ -321,40 +304,33 @@ def close_due(
     outside them the clock stepped, and nothing is closed. One statement, which may be its own
     transaction.
     """
-    earliest_at, latest_at = clock_between
-    rows = db.execute(
-        _CLOSE_DUE,
-        {
-            "ids": list(session_ids),
-            "earliest_at": earliest_at,
-            "latest_at": latest_at,
-            "reason": CloseReason.IDLE.value,
-            "check_after": SUMMARY_CHECK_AFTER,
-        },
-    ).all()
-    return Closing([_closed(row) for row in rows if row.id is not None], rows[0].now)
+    return _close(db, session_ids, CloseReason.IDLE, clock_between)
 
 
 def _close(
-    db: Connection, condition: str, parameters: dict[str, Any], reason: CloseReason
-) -> list[ClosedSession]:
+    db: Connection,
+    session_ids: Sequence[UUID],
+    reason: CloseReason,
+    clock_between: tuple[datetime, datetime] | None = None,
+) -> Closing:
+    earliest_at, latest_at = clock_between or (None, None)
     rows = db.execute(
-        text(
-            f"WITH closed AS ({_CLOSE.format(condition=condition)}), {_PLAN_CALLBACKS} FROM closed"
-        ),
-        {**parameters, "reason": reason.value, "check_after": SUMMARY_CHECK_AFTER},
-    )
-    return [_closed(row) for row in rows]
+        _CLOSE,
+        {
+            "ids": list(session_ids),
+            "reason": reason.value,
+            "check_after": SUMMARY_CHECK_AFTER,
+            "earliest_at": earliest_at,
+            "latest_at": latest_at,
+        },
+    ).all()
+    return Closing([_closed(row) for row in rows if row.id is not None], rows[0].now_at)
 
 
 def closed_at_birth(db: Connection, session_ids: Sequence[SessionId]) -> list[ClosedSession]:
     """Return sessions inserted already closed as closed sessions, their callbacks planned."""
     rows = db.execute(
-        text(f"""
-            WITH closed AS (
-                SELECT {_CLOSED_COLUMNS} FROM sessions WHERE id = ANY(CAST(:ids AS uuid[]))),
-            {_PLAN_CALLBACKS} FROM closed"""),
-        {"ids": list(session_ids), "check_after": SUMMARY_CHECK_AFTER},
+        _CLOSED_AT_BIRTH, {"ids": list(session_ids), "check_after": SUMMARY_CHECK_AFTER}
     )
     return [_closed(row) for row in rows]
 
@@ -475,7 +451,7 @@ def count_active(db: Connection, business_id: BusinessId) -> int:
         text("""
             SELECT count(*) FROM sessions
             WHERE business_id = :business_id AND state = 'open'
-              AND deadline_at > clock_timestamp()"""),
+              AND (due_not_before > clock_timestamp() OR deadline_at > clock_timestamp())"""),
         {"business_id": business_id},
     ).scalar_one()
     return count
