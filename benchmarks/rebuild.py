@@ -21,6 +21,7 @@ from timer_service.clock import epoch_s, monotonic_s
 from timer_service.ids import BusinessId
 from timer_service.live_chats import LiveChats
 from timer_service.messages import Direction
+from timer_service.rebuild import PAGE
 from timer_service.redis_clients import worker_client
 from timer_service.service import NewMessage
 
@@ -79,13 +80,16 @@ def _armed(client: Redis, shop: UUID) -> tuple[int, float]:
 def _share_in_order(
     client: Redis, shops: Sequence[UUID], live: int, first_due_at_s: float
 ) -> float:
-    """Compare what is armed with how many are due before the latest of it; 1 is perfect order."""
+    """Compare what is armed with how many are due before the latest of it; 1 is perfect order.
+
+    The page at work does not count: its sessions are armed in whatever order.
+    """
     found = [_armed(client, shop) for shop in shops[1:]]  # intake adds to the first one
     last_at_s = max((last for _, last in found), default=0.0)
     if last_at_s <= first_due_at_s:
         return 1.0
     expected = live * len(found) / len(shops) * (last_at_s - first_due_at_s) / _DUE_OVER_S
-    return sum(count for count, _ in found) / max(expected, 1.0)
+    return min(1.0, sum(count for count, _ in found) / max(expected - PAGE, 1.0))
 
 
 class _Asking:

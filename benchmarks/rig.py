@@ -58,8 +58,8 @@ class Rig:
     """
 
     def __init__(self, *, postgres: bool = True, postgres_options: Sequence[str] = ()) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="timer-bench-"))
-        self._folder.chmod(0o711)  # for root: its Postgres runs as nobody
+        self.folder = Path(tempfile.mkdtemp(prefix="timer-bench-"))
+        self.folder.chmod(0o711)  # for root: its Postgres runs as nobody
         self._with_postgres = postgres
         self._postgres_options = ["-c", "track_commit_timestamp=on", *postgres_options]
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -137,7 +137,7 @@ class Rig:
 
     def log_of(self, name: str) -> str:
         """Return the end of what a process said."""
-        return last_lines(self._folder / f"{name}.log")
+        return last_lines(self.folder / f"{name}.log")
 
     def analyze(self) -> None:
         """Bring the planner's statistics up to date, as autovacuum does within a minute."""
@@ -159,15 +159,15 @@ class Rig:
         """End everything and remove its data."""
         for name in reversed(list(self._children)):
             self.stop(name)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start_servers(self) -> None:
-        with DataDirectory(self._folder / "data") as data:
+        with DataDirectory(self.folder / "data") as data:
             secrets = data.secrets()
             redis = prepare_redis(data)
             if self._with_postgres:
-                postgres = prepare_postgres(data, shelter=self._folder / "shelter")
-        metrics = self._folder / "metrics"
+                postgres = prepare_postgres(data, shelter=self.folder / "shelter")
+        metrics = self.folder / "metrics"
         metrics.mkdir()
         if self._with_postgres:
             self._run(replace(postgres.spec, argv=(*postgres.spec.argv, *self._postgres_options)))
@@ -188,7 +188,7 @@ class Rig:
         }
 
     def _run(self, spec: ChildSpec) -> subprocess.Popen[bytes]:
-        with (self._folder / f"{spec.name}.log").open("ab") as log:
+        with (self.folder / f"{spec.name}.log").open("ab") as log:
             process = start_child(spec, log)
         self._children[spec.name] = process
 

@@ -65,7 +65,8 @@ _SESSIONS: LiteralString = """
     FROM (
       SELECT n, bench_id(0, n %% %(businesses)s) AS business,
         to_timestamp(%(due_at_s)s
-          + %(over_s)s::float8 * ((n * %(mixer)s) %% %(count)s) / %(count)s) AS due,
+          + %(over_s)s::float8 * ((n * %(mixer)s) %% %(count)s) / %(count)s
+          + CASE WHEN %(over_s)s > 0 THEN ((n * %(mixer)s) %% 1000) / 1e6 ELSE 0 END) AS due,
         make_interval(secs => %(gap_s)s) AS gap
       FROM generate_series(%(first)s::int8, %(last)s::int8) n) made
 """
@@ -73,7 +74,10 @@ _SESSIONS: LiteralString = """
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """So many sessions, due evenly over ``over_s`` from an instant on; 0: at that instant."""
+    """So many sessions, due evenly over ``over_s`` from an instant on; 0: at that instant.
+
+    Spread ones fall at any microsecond of a millisecond, as people's do.
+    """
 
     count: int
     at_s: float

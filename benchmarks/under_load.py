@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from benchmarks.disk import tell_flushes
 from benchmarks.lateness import start_listener
 from benchmarks.load import Load, Outcome
 from benchmarks.observing import Observer, read_rows, tell_lateness
@@ -23,6 +24,7 @@ ROW_CLOSED_P99_MS = 25.0
 IN_FLIGHT = 64
 _TIME_TO_GREET_S = 20.0
 _WARM_UP_S = 2.0
+_MARGIN_S = 3.0
 _PAUSE_S = 4.0
 
 
@@ -49,6 +51,7 @@ def run(
         rig.analyze()
         if late_s(at_s) > 0:
             raise RuntimeError("seeding, arming and greeting took longer than expected")
+        tell_flushes(report, rig.folder, at_most_s=-late_s(at_s) - _MARGIN_S)
         observer = Observer(rig)
         at_s += _WARM_UP_S
         windows: list[tuple[int, float]] = []

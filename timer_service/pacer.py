@@ -25,7 +25,7 @@ GRACE_MS = 250
 LEASE_MS = 10_000
 
 _LIMIT = 1000
-_SLEEP_MIN_S = 0.0005
+_SLEEP_MIN_S = 0.0002
 _SLEEP_MAX_S = 0.010
 _BACKOFF_MIN_S = 0.05
 _BACKOFF_MAX_S = 1.0
@@ -73,9 +73,11 @@ class Pacer:
             RedisUnavailable: nothing is lost; the next pass finds the same.
         """
         grace_ms = 0 if self.mode is NotificationMode.DIRECT else self._grace_ms
+        asked_at_s = monotonic_s()
         passes = self._live_chats.pace(
             self._shards, grace_ms=grace_ms, lease_ms=self._lease_ms, limit=self._limit
         )
+        round_trip_s = monotonic_s() - asked_at_s
         taken_over = [member for one in passes for member in one.taken_over]
         lent_again = [member for one in passes for member in one.lent_again]
         if taken_over or lent_again:
@@ -89,7 +91,7 @@ class Pacer:
             touched=sum(one.touched for one in passes),
             taken_over=len(taken_over),
             lent_again=len(lent_again),
-            sleep_s=min(_sleep_s(one) for one in passes),
+            sleep_s=min(_sleep_s(one, round_trip_s) for one in passes),
         )
 
     def run(self, stop: Event) -> None:
@@ -120,8 +122,13 @@ class Pacer:
             self._on_untrusted(shard)
 
 
-def _sleep_s(one: Pace) -> float:
-    """Sleep until what is due next, but never long: an earlier deadline may be armed meanwhile."""
+def _sleep_s(one: Pace, round_trip_s: float) -> float:
+    """Sleep until what is due next, but never long: an earlier deadline may be armed meanwhile.
+
+    The answer took half a round trip since the script read its clock, and the next call takes half
+    of one until its script does.
+    """
     if one.wake_at_ms is None:
         return _SLEEP_MAX_S
-    return min(max((one.wake_at_ms - one.now_us / 1000) / 1000, _SLEEP_MIN_S), _SLEEP_MAX_S)
+    left_s = (one.wake_at_ms - one.now_us / 1000) / 1000 - round_trip_s
+    return min(max(left_s, _SLEEP_MIN_S), _SLEEP_MAX_S)
