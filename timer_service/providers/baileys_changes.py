@@ -27,7 +27,6 @@ from timer_service.providers.baileys_chat import (
     is_own_chat,
     skip_reason,
 )
-from timer_service.providers.baileys_content import find_content, read_content
 from timer_service.providers.content import UNSUPPORTED
 from timer_service.providers.json_body import (
     JsonObject,
@@ -37,6 +36,7 @@ from timer_service.providers.json_body import (
     as_object,
     as_text,
 )
+from timer_service.providers.waproto_content import find_content, read_content
 
 _UNKNOWN = Skipped(reason="unknown")
 _SYSTEM = Skipped(reason="system")

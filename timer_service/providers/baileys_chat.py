@@ -10,15 +10,8 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 from timer_service.messages import ContactIds
+from timer_service.providers import chat_jid
 from timer_service.providers.json_body import JsonObject, as_contact_ids, as_text, is_true
-
-_SKIPPED_SERVERS = {
-    "g.us": "group",
-    "broadcast": "broadcast",
-    "newsletter": "newsletter",
-    "bot": "system",
-    "call": "system",
-}
 
 
 def is_from_us(key: JsonObject) -> bool:
@@ -27,14 +20,8 @@ def is_from_us(key: JsonObject) -> bool:
 
 
 def skip_reason(key: JsonObject) -> str | None:
-    """Return why a chat is not one customer's (a group, a story, a channel …), else None.
-
-    Decided by the server part: old group ids begin with a phone number.
-    """
-    jid = as_text(key.get("remoteJid"))
-    if jid == "status@broadcast":
-        return "status_broadcast"
-    return _SKIPPED_SERVERS.get(jid.rpartition("@")[2])
+    """Return why a key's chat is not one customer's, else None."""
+    return chat_jid.skip_reason(as_text(key.get("remoteJid")))
 
 
 def customer_of(key: JsonObject, own_numbers: AbstractSet[str]) -> ContactIds:

@@ -28,7 +28,6 @@ from timer_service.providers.baileys_chat import (
     is_own_chat,
     skip_reason,
 )
-from timer_service.providers.baileys_content import SERVICE_CONTENT, find_content, read_content
 from timer_service.providers.json_body import (
     ID_LIMIT,
     JsonObject,
@@ -36,6 +35,12 @@ from timer_service.providers.json_body import (
     as_instant,
     as_object,
     as_text,
+)
+from timer_service.providers.waproto_content import (
+    SERVICE_CONTENT,
+    find_content,
+    quoted_id,
+    read_content,
 )
 
 
@@ -57,9 +62,8 @@ def message_event(message: JsonObject, own_numbers: AbstractSet[str], own_author
         return _change(message, name, body, contact)
     content = read_content(*found, as_object(message.get("message")))
     # Evolution moves the quote out of the content.
-    quote = as_object(body.get("contextInfo")) or as_object(message.get("contextInfo"))
+    reply_to = quoted_id(body) or quoted_id(message)
     sent_at = as_instant(message.get("messageTimestamp"))
-    reply_to = as_id(quote.get("stanzaId"))
     if is_from_us(key):
         return OwnMessage(
             provider_message_id=message_id,

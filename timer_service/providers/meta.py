@@ -6,8 +6,6 @@ and media are elsewhere. Source: developers.facebook.com, WhatsApp webhooks, rea
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -41,7 +39,7 @@ from timer_service.providers.json_body import (
     read_json,
 )
 from timer_service.providers.meta_content import read_content
-from timer_service.providers.proof import is_same_secret
+from timer_service.providers.proof import is_same_secret, keyed_digest
 
 _OBJECT = "whatsapp_business_account"
 _CHALLENGE = re.compile(r"[A-Za-z0-9._~-]{1,255}")
@@ -79,13 +77,10 @@ class Meta:
 
         The SHA-1 header Meta may add is ignored. The secret is the app's, shared by its numbers.
         """
-        app_secret = secrets.get("app_secret")
-        if not isinstance(app_secret, str) or not app_secret:
-            return False
-        digest = hmac.new(
-            app_secret.encode("utf-8", "surrogatepass"), request.body, hashlib.sha256
-        ).hexdigest()
-        return is_same_secret(f"sha256={digest}", request.headers.get("x-hub-signature-256"))
+        digest = keyed_digest(secrets.get("app_secret"), request.body, "sha256")
+        return digest is not None and is_same_secret(
+            f"sha256={digest.hex()}", request.headers.get("x-hub-signature-256")
+        )
 
     def parse(self, request: WebhookRequest, context: ParseContext) -> list[ParsedItem]:
         """Turn each item of each change of each entry into an event.

@@ -1,8 +1,9 @@
-"""Comparing secrets. Every provider's proof of origin ends here."""
+"""Comparing secrets, and what was signed with them. Every provider's proof of origin ends here."""
 
 from __future__ import annotations
 
 import hmac
+from typing import Literal
 
 
 def is_same_secret(expected: object, offered: object) -> bool:
@@ -16,3 +17,12 @@ def is_same_secret(expected: object, offered: object) -> bool:
     return hmac.compare_digest(
         expected.encode("utf-8", "surrogatepass"), offered.encode("utf-8", "surrogatepass")
     )
+
+
+def keyed_digest(
+    secret: object, content: bytes, algorithm: Literal["sha256", "sha512"]
+) -> bytes | None:
+    """Return the HMAC of what was signed under a secret; None if there is no secret."""
+    if not isinstance(secret, str) or not secret:
+        return None
+    return hmac.digest(secret.encode("utf-8", "surrogatepass"), content, algorithm)

@@ -1,7 +1,9 @@
-"""Finds and reads the content of a Baileys ``message``: unwraps it, names its type, takes its text.
+"""Finds and reads what a WhatsApp message holds, written in WhatsApp's own terms (WAProto).
 
-Called by the ``baileys`` parsers; knows nothing of chats or senders. Evolution API flattens some
-shapes that Baileys nests; both are read. Source: WAProto and Evolution API, read August 2026.
+Called by the ``baileys`` and ``waha`` parsers; knows nothing of chats or senders. It unwraps the
+content, names its type and takes its text. Evolution API flattens some shapes that Baileys nests,
+and engines in Go write some names in other letters (``PTT``, ``selectedRowID``): all are read.
+Source: WAProto, whatsmeow and Evolution API, read August 2026.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from timer_service.providers.content import UNSUPPORTED, Content
 from timer_service.providers.json_body import (
     ID_LIMIT,
     JsonObject,
+    as_id,
     as_integer,
     as_list,
     as_object,
@@ -76,6 +79,16 @@ def read_content(name: str, body: object, message: JsonObject) -> Content:
     return read(name, {"text": body} if isinstance(body, str) else as_object(body), message)
 
 
+def quoted_id(body: object) -> str | None:
+    """Return the id of the message a content answers to, None if it is no answer."""
+    quote = as_object(as_object(body).get("contextInfo"))
+    return as_id(_first(quote, "stanzaId", "stanzaID"))
+
+
+def _first(body: JsonObject, *names: str) -> object:
+    return next((body[name] for name in names if body.get(name) is not None), None)
+
+
 def _inside(layer: JsonObject, wrapper: str) -> JsonObject:
     return as_object(as_object(layer.get(wrapper)).get("message"))
 
@@ -88,7 +101,7 @@ def _text(_name: str, body: JsonObject, _message: JsonObject) -> Content:
 def _media(name: str, body: JsonObject, message: JsonObject) -> Content:
     # The url in the body leads to encrypted bytes; only Evolution's own copy can be fetched.
     kind = _MEDIA_TYPES[name]
-    if name == "audioMessage" and body.get("ptt") is True:
+    if name == "audioMessage" and _first(body, "ptt", "PTT") is True:
         kind = "voice"
     size_bytes = as_integer(body.get("fileLength"))
     url = as_text(message.get("mediaUrl"), _URL_LIMIT)
@@ -135,8 +148,8 @@ def _contacts(name: str, body: JsonObject, _message: JsonObject) -> Content:
     )
 
 
-def _button_reply(name: str, body: JsonObject, _message: JsonObject) -> Content:
-    chosen = body.get("selectedButtonId" if name == "buttonsResponseMessage" else "selectedId")
+def _button_reply(_name: str, body: JsonObject, _message: JsonObject) -> Content:
+    chosen = _first(body, "selectedButtonId", "selectedButtonID", "selectedId", "selectedID")
     return Content(
         type="button_reply",
         text=as_text(body.get("selectedDisplayText")),
@@ -158,7 +171,7 @@ def _interactive_reply(_name: str, body: JsonObject, _message: JsonObject) -> Co
 
 
 def _list_reply(_name: str, body: JsonObject, _message: JsonObject) -> Content:
-    row = as_object(body.get("singleSelectReply")).get("selectedRowId")
+    row = _first(as_object(body.get("singleSelectReply")), "selectedRowId", "selectedRowID")
     return Content(
         type="list_reply",
         text=as_text(body.get("title")),
