@@ -27,9 +27,7 @@ from timer_service.messages import (
     ConnectionState,
     ConnectionUpdate,
     ContactIds,
-    Delivery,
     DeliveryStatus,
-    Direction,
     Event,
     IdentityLink,
     InboundMessage,
@@ -427,7 +425,7 @@ def _row(connection_id: ConnectionId, message: ChatMessage) -> dict[str, Any]:
         "payload": message.payload,
         "extra": message.extra or None,
         "sent_at": message.sent_at.isoformat() if message.sent_at else None,
-        "status": Delivery.SENT.value if message.direction is Direction.OUT else None,
+        "status": message.status.value if isinstance(message, OwnMessage) else None,
     }
 
 

@@ -37,6 +37,17 @@ class Author(StrEnum):
     SYSTEM = "system"
 
 
+class Delivery(StrEnum):
+    """How far an outgoing message got; only ever moves forward, ``failed`` only before delivery."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    PLAYED = "played"
+    FAILED = "failed"
+
+
 class SessionState(StrEnum):
     """``open`` until closed; closed is final."""
 
@@ -165,10 +176,11 @@ class ChatMessage:
     """What inbound and own messages share.
 
     ``type`` is ``text``, ``image``, ``video``, ``document``, ``audio``, ``voice``, ``sticker``,
-    ``location``, ``contacts``, ``button_reply``, ``list_reply``, ``order``, ``system`` or
-    ``unsupported``. ``text`` is ``""`` when there is none. ``sent_at`` is the provider's time, None
-    where it gives none. ``payload`` is a button's or list row's id. ``extra`` keeps small
-    structured content (a location, an order) as plain JSON.
+    ``location``, ``contacts``, ``button_reply``, ``list_reply``, ``order``, ``system``,
+    ``media`` (of a kind the gateway does not tell) or ``unsupported``. ``text`` is ``""`` when
+    there is none. ``sent_at`` is the provider's time, None where it gives none. ``payload`` is a
+    button's or list row's id. ``extra`` keeps small structured content (a location, an order) as
+    plain JSON.
     """
 
     direction: ClassVar[Direction]
@@ -199,22 +211,15 @@ class InboundMessage(ChatMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnMessage(ChatMessage):
-    """A message of the business: typed on its phone (agent) or sent by a program (bot)."""
+    """A message of the business: typed on its phone (agent) or sent by a program (bot).
+
+    ``status`` is how far it had got when it was reported.
+    """
 
     direction: ClassVar[Direction] = Direction.OUT
 
     author: Author = Author.AGENT
-
-
-class Delivery(StrEnum):
-    """How far an outgoing message got; only ever moves forward, ``failed`` only before delivery."""
-
-    PENDING = "pending"
-    SENT = "sent"
-    DELIVERED = "delivered"
-    READ = "read"
-    PLAYED = "played"
-    FAILED = "failed"
+    status: Delivery = Delivery.SENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,11 +246,13 @@ class ChangeKind(StrEnum):
 class MessageChange:
     """An edit, a revocation or a reaction: it changes ``target`` and never touches the session.
 
-    ``text`` is the new text, or the reaction's emoji (``""`` removes it).
+    ``text`` is the new text, or the reaction's emoji (``""`` removes it). ``direction`` is the side
+    it comes from; None, never of a reaction: the gateway does not tell, so it is the side that
+    wrote ``target``.
     """
 
     kind: ChangeKind
-    direction: Direction
+    direction: Direction | None
     target: str
     text: str = ""
     provider_message_id: str | None = None
@@ -267,7 +274,9 @@ class ConnectionState(StrEnum):
     NEW = "new"
     CONNECTING = "connecting"
     WAITING_QR = "waiting_qr"
+    ACTION_REQUIRED = "action_required"
     CONNECTED = "connected"
+    STOPPED = "stopped"
     LOGGED_OUT = "logged_out"
     FAILED = "failed"
     REMOVED = "removed"

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from timer_service.messages import (
+    ChangeKind,
     ChatMessage,
     DeliveryStatus,
     IdentityLink,
@@ -22,7 +23,7 @@ SKIP_REASONS = frozenset(
 )
 _TYPES = frozenset(
     {"text", "image", "video", "document", "audio", "voice", "sticker", "location", "contacts"}
-    | {"button_reply", "list_reply", "order", "system", "unsupported"}
+    | {"button_reply", "list_reply", "order", "system", "media", "unsupported"}
 )
 
 
@@ -52,6 +53,7 @@ def _assert_valid_event(event: Any) -> None:
         case MessageChange():
             assert _is_id(event.target)
             assert event.provider_message_id is None or _is_id(event.provider_message_id)
+            assert event.direction or event.kind is not ChangeKind.REACTION
         case IdentityLink():
             assert len(event.contact.pairs()) >= 2
         case Skipped():

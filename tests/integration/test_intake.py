@@ -306,6 +306,20 @@ class TestWhatFollowsAMessage:
         world.record(change(ChangeKind.EDIT, "a", "the price is 1"), change(ChangeKind.REVOKE, "a"))
         assert world.texts_of(session_id) == ["the price is 100"]
 
+    def test_a_change_of_an_untold_side_is_that_of_whoever_wrote_the_message(
+        self, world: World
+    ) -> None:
+        theirs = world.hear("blu one?", id="a").session_id
+        ours = world.say("yess", id="b").session_id
+        world.record(
+            change(ChangeKind.EDIT, "a", "blue one?", direction=None),
+            change(ChangeKind.EDIT, "b", "yes", direction=None),
+        )
+        assert theirs == ours
+        assert world.texts_of(theirs) == ["blue one?", "yes"]
+        world.record(change(ChangeKind.REVOKE, "b", direction=None))
+        assert world.texts_of(theirs) == ["blue one?", ""]
+
     def test_a_revoked_message_loses_its_content_for_good(self, world: World) -> None:
         session_id = world.hear("oops", id="a", media=Media(url="https://x/y")).session_id
         world.record(change(ChangeKind.REVOKE, "a"), change(ChangeKind.EDIT, "a", "back"))
@@ -332,6 +346,11 @@ class TestWhatFollowsAMessage:
         world.record(change(kind, "unknown", "x", contact=DANA, customer_name="Dana"))
         assert world.sessions() == []
         assert world.service.contacts(world.business_id) == []
+
+    def test_an_own_message_is_kept_as_far_as_it_had_got(self, world: World) -> None:
+        world.say(id="a", status=Delivery.READ)
+        world.record(DeliveryStatus(provider_message_id="a", status=Delivery.DELIVERED))
+        assert status_of(world) == "read"
 
     def test_a_status_only_moves_forward(self, world: World) -> None:
         world.say(id="a")

@@ -115,18 +115,19 @@ def apply_change(db: Connection, connection_id: ConnectionId, change: MessageCha
     parameters = {
         "connection_id": connection_id,
         "target": change.target,
-        "direction": change.direction.value,
+        "direction": change.direction.value if change.direction else None,
         "text": change.text,
     }
     # An edit or a revocation must come from the side that wrote the message; a reaction need not.
+    from_its_side = "AND direction = coalesce(:direction, direction) AND revoked_at IS NULL"
     assignment, condition = {
         ChangeKind.EDIT: (
             "text = :text, edited_at = clock_timestamp()",
-            "AND direction = :direction AND revoked_at IS NULL AND text <> :text",
+            f"{from_its_side} AND text <> :text",
         ),
         ChangeKind.REVOKE: (
             "text = '', media = NULL, extra = NULL, revoked_at = clock_timestamp()",
-            "AND direction = :direction AND revoked_at IS NULL",
+            from_its_side,
         ),
         ChangeKind.REACTION: (
             """reactions = jsonb_strip_nulls(coalesce(reactions, '{}') ||

@@ -49,7 +49,7 @@ class Turn:
 
 _CONTENT_TYPES = frozenset(
     {"image", "video", "document", "audio", "voice", "location", "contacts", "order"}
-    | {"button_reply", "list_reply"}
+    | {"button_reply", "list_reply", "media"}
 )
 
 

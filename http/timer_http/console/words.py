@@ -18,6 +18,7 @@ _PROVIDERS: dict[str, str] = {
 _SHAPES: dict[str, str] = {
     ConnectionState.CONNECTED: "good",
     ConnectionState.WAITING_QR: "waiting",
+    ConnectionState.ACTION_REQUIRED: "waiting",
     ConnectionState.CONNECTING: "waiting",
     ConnectionState.NEW: "unknown",
 }
@@ -42,7 +43,9 @@ def connection_state(status: str) -> str:
         ConnectionState.NEW.value: gettext("No status yet"),
         ConnectionState.CONNECTING.value: gettext("Connecting"),
         ConnectionState.WAITING_QR.value: gettext("Waiting for QR"),
+        ConnectionState.ACTION_REQUIRED.value: gettext("Waiting for confirmation"),
         ConnectionState.CONNECTED.value: gettext("Connected"),
+        ConnectionState.STOPPED.value: gettext("Disconnected"),
         ConnectionState.LOGGED_OUT.value: gettext("Disconnected"),
         ConnectionState.FAILED.value: gettext("Disconnected"),
         ConnectionState.REMOVED.value: gettext("Disconnected"),
@@ -109,6 +112,7 @@ def message_type(name: str) -> str:
         "list_reply": gettext("Chosen from a list"),
         "order": gettext("Order"),
         "system": gettext("WhatsApp notice"),
+        "media": gettext("Photo, video or file"),
         "unsupported": gettext("A kind of message that cannot be shown"),
     }.get(name, name)
 
