@@ -46,12 +46,24 @@ class TestChanges:
         assert (event.direction, event.text) == (Direction.OUT, "new")
         assert event.contact == ContactIds(phone="972500000001")
 
-    def test_an_edit_in_a_hidden_chat_is_taken_for_the_customers(self) -> None:
+    @pytest.mark.parametrize(
+        ("alternative", "direction", "contact"),
+        [
+            (None, None, None),
+            (OWN_JID, Direction.IN, None),
+            (CUSTOMER, Direction.OUT, ContactIds(phone="972500000001", lid="1" * 15)),
+        ],
+        ids=["nothing tells", "our number beside", "the customer's number beside"],
+    )
+    def test_an_edit_in_a_hidden_chat_is_that_of_the_side_beside_it_or_of_whoever_wrote(
+        self, alternative: Any, direction: Direction | None, contact: ContactIds | None
+    ) -> None:
         key = {"remoteJid": CUSTOMER_LID, "fromMe": True, "id": "AC01"}
+        key |= {"remoteJidAlt": alternative} if alternative else {}
         data = {"key": key, "type": 14, "editedMessage": {"conversation": "new"}}
         event = the_event(evolution("messages.edited", data))
         assert isinstance(event, MessageChange)
-        assert (event.direction, event.contact) == (Direction.IN, None)
+        assert (event.direction, event.contact) == (direction, contact)
 
     @pytest.mark.parametrize("from_me", [True, False, None])
     def test_an_edit_the_event_calls_ours_is_ours_whatever_its_key_says(self, from_me: Any) -> None:

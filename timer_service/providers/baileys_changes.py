@@ -96,20 +96,17 @@ def protocol_event(protocol: JsonObject, own_numbers: AbstractSet[str], *, is_ou
     """Read a bare ``protocolMessage``, which Evolution sends as ``messages.edited`` whatever it is.
 
     Its key is written from its author's side (Evolution issues 1367 and 1647): when a customer
-    edits, ``fromMe`` is true and ``remoteJid`` is our own address. With a LID the two sides cannot
-    be told apart; it is taken for the customer's, and where that is wrong the old text stays.
-    ``is_ours`` says that the event itself is about our own messages.
+    edits, ``fromMe`` is true and ``remoteJid`` is our own address. ``is_ours`` says that the event
+    itself is about our own messages.
     """
     key = as_object(protocol.get("key"))
     reason = skip_reason(key)
     if reason is not None:
         return Skipped(reason=reason)
-    says_us = is_from_us(key)
-    is_lid = as_contact_ids(key.get("remoteJid")).lid is not None
-    is_mirrored = says_us and not is_ours and (is_lid or is_own_chat(key, own_numbers))
-    contact = ContactIds() if is_mirrored else customer_of(key, own_numbers)
-    from_us = is_ours or (says_us and not is_mirrored)
-    return protocol_change(_change_maker(contact, from_us, protocol.get("timestampMs")), protocol)
+    direction = Direction.OUT if is_ours else _side_of(key, own_numbers)
+    is_customers_chat = direction is Direction.OUT or not is_from_us(key)
+    contact = customer_of(key, own_numbers) if is_customers_chat else ContactIds()
+    return protocol_change(_change_maker(contact, direction, protocol.get("timestampMs")), protocol)
 
 
 def deletion_event(element: JsonObject, own_numbers: AbstractSet[str]) -> Event:
@@ -122,7 +119,7 @@ def deletion_event(element: JsonObject, own_numbers: AbstractSet[str]) -> Event:
     reason = "system" if {"keys", "all"} & element.keys() else skip_reason(key)
     if reason is not None:
         return Skipped(reason=reason)
-    make = _change_maker(customer_of(key, own_numbers), is_from_us(key), None)
+    make = _change_maker(customer_of(key, own_numbers), _direction_of(key), None)
     return change_event(make, ChangeKind.REVOKE, key.get("id"), "")
 
 
@@ -164,7 +161,7 @@ def change_event(
 def _content_update(key: JsonObject, update: JsonObject, own_numbers: AbstractSet[str]) -> Event:
     """Read an update that has a ``message``: null revokes, ``editedMessage`` edits."""
     make = _change_maker(
-        customer_of(key, own_numbers), is_from_us(key), update.get("messageTimestamp")
+        customer_of(key, own_numbers), _direction_of(key), update.get("messageTimestamp")
     )
     message = update["message"]
     if message is None:
@@ -193,10 +190,31 @@ def _protocol_kind(protocol: JsonObject) -> ChangeKind | None:
     return _PROTOCOL_KINDS.get(name)
 
 
-def _change_maker(contact: ContactIds, from_us: bool, at: object) -> partial[MessageChange]:
+def _side_of(key: JsonObject, own_numbers: AbstractSet[str]) -> Direction | None:
+    """Return which side wrote a key; None where its hidden id (LID) may be theirs or ours.
+
+    Such a change goes to its target whoever wrote that: a forged key could name either side anyway.
+    """
+    if not is_from_us(key) or is_own_chat(key, own_numbers):
+        return Direction.IN
+    alternative = as_contact_ids(key.get("remoteJidAlt")).phone
+    if alternative in own_numbers:
+        return Direction.IN
+    is_hidden = as_contact_ids(key.get("remoteJid")).lid is not None
+    is_told = alternative is not None and bool(own_numbers)
+    return None if is_hidden and not is_told else Direction.OUT
+
+
+def _direction_of(key: JsonObject) -> Direction:
+    return Direction.OUT if is_from_us(key) else Direction.IN
+
+
+def _change_maker(
+    contact: ContactIds, direction: Direction | None, at: object
+) -> partial[MessageChange]:
     return partial(
         MessageChange,
-        direction=Direction.OUT if from_us else Direction.IN,
+        direction=direction,
         at=as_instant(at),
         contact=contact if contact.best else None,
     )
