@@ -28,7 +28,7 @@ from timer_service import metrics
 from timer_service.connection_directory import KnownConnection
 from timer_service.errors import DatabaseUnavailable, MalformedPayload
 from timer_service.messages import ParsedItem, ProviderName
-from timer_service.providers import baileys, meta
+from timer_service.providers import baileys, meta, waha
 from timer_service.providers.base import ParseContext, WebhookRequest
 
 _CHECKED: ResponseDict = {
@@ -120,6 +120,22 @@ def receive_meta_connection(path: ByConnection) -> Response:
     delivery = Delivery(ProviderName.META)
     for item in meta.PROVIDER.parse(incoming, ParseContext(own_number=connection.own_number)):
         is_its_own = item.account == connection.external_id
+        delivery.add(connection if is_its_own else None, item.event)
+    return _accepted(delivery)
+
+
+@blueprint.post("/webhooks/waha/<connection_id>", responses={200: Accepted})
+def receive_waha(path: ByConnection) -> Response:
+    """Take events of one session; a session of another name is somebody else's."""
+    incoming = _read_request(())
+    connection = proof.find_connection(
+        current_services().directory, waha.PROVIDER, path.connection_id, incoming
+    )
+    if connection is None:
+        return _unauthentic(ProviderName.WAHA)
+    delivery = Delivery(ProviderName.WAHA)
+    for item in waha.PROVIDER.parse(incoming, ParseContext(own_number=connection.own_number)):
+        is_its_own = item.account in {None, connection.external_id}
         delivery.add(connection if is_its_own else None, item.event)
     return _accepted(delivery)
 

@@ -35,6 +35,8 @@ _JUNK: list[Any] = [
     "9" * 400,
     "y" * 70_000,
     "status@broadcast",
+    "false_972500000001@c.us_",
+    "true__@lid_",
     "15550009999@s.whatsapp.net",
     "1e999",
     [],

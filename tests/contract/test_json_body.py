@@ -18,6 +18,7 @@ from timer_service.providers.json_body import (
     read_json,
 )
 from timer_service.providers.meta import PROVIDER as META
+from timer_service.providers.waha import PROVIDER as WAHA
 
 MALFORMED = {
     "empty": b"",
@@ -36,7 +37,9 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("provider", [META, BAILEYS], ids=lambda provider: provider.name.value)
+@pytest.mark.parametrize(
+    "provider", [META, BAILEYS, WAHA], ids=lambda provider: provider.name.value
+)
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED.keys())
 def test_what_cannot_be_parsed_is_malformed_and_the_error_quotes_nothing(
     provider: Provider, body: bytes

@@ -168,6 +168,29 @@ def evolution_body(
     return body
 
 
+def waha_body(session: str | None, event: str = "message.any", **payload: Any) -> bytes:
+    """Make one of WAHA's notifications, of a customer's message unless the payload says else."""
+    message = {
+        "id": "false_972500000001@c.us_AC01",
+        "from": "972500000001@c.us",
+        "fromMe": False,
+        "source": "app",
+        "body": "hello",
+        "hasMedia": False,
+    }
+    body = {
+        "event": event,
+        "me": {"id": "15550009999@c.us"},
+        "payload": message | payload,
+    }
+    return json.dumps(body if session is None else body | {"session": session}).encode()
+
+
+def waha_signature(body: bytes, hmac_key: str) -> dict[str, str]:
+    digest = hmac.new(hmac_key.encode(), body, hashlib.sha512).hexdigest()
+    return {"X-Webhook-Hmac": digest, "X-Webhook-Hmac-Algorithm": "sha512"}
+
+
 def close_late(shop: Shop, database_url: str, late_ms: list[int]) -> None:
     """Have conversations that silence ended, each so late after its deadline."""
     line = shop.connect()

@@ -10,7 +10,7 @@ from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.web.shop import ADMIN_KEY, Shop, meta_signature, path_of
+from tests.web.shop import ADMIN_KEY, Shop, meta_signature, path_of, waha_signature
 from tests.web.test_api_keys_and_roles import CALLS, fill
 
 SCALARS = (
@@ -68,6 +68,7 @@ BODIES = [(method, rule) for method, rule in CALLS if method in {"POST", "PATCH"
 def busy_shop(shop: Shop) -> Shop:
     shop.connections["baileys"] = shop.connect("baileys")
     shop.connections["meta"] = shop.connect("meta")
+    shop.connections["waha"] = shop.connect("waha")
     shop.record(shop.connections["baileys"], "hello")
     return shop
 
@@ -153,10 +154,13 @@ def test_any_context_is_kept_or_refused(busy_shop: Shop, context: dict[str, Any]
 def test_no_authentic_webhook_is_a_5xx(busy_shop: Shop, app: Flask, body: bytes) -> None:
     client = app.test_client()
     meta, baileys = busy_shop.connections["meta"], busy_shop.connections["baileys"]
+    waha = busy_shop.connections["waha"]
     headers = meta_signature(body, meta["secrets"]["app_secret"])
+    waha_headers = waha_signature(body, waha["secrets"]["hmac_key"])
     for answer in (
         client.post("/webhooks/meta", data=body, headers=headers),
         client.post(f"/webhooks/meta/{meta['id']}", data=body, headers=headers),
+        client.post(path_of(waha["webhook_url"]), data=body, headers=waha_headers),
         client.post(path_of(baileys["webhook_url"]), data=body),
         client.post(f"{path_of(baileys['webhook_url'])}/messages-upsert", data=body),
     ):

@@ -263,7 +263,8 @@ def test_baileys_without_proof_is_401_and_stores_nothing(
 def test_an_unknown_connection_is_refused_exactly_like_a_wrong_proof(
     client: FlaskClient, baileys_shop: Shop, meta_shop: Shop
 ) -> None:
-    for provider in ("baileys", "meta"):
+    baileys_shop.connections["waha"] = baileys_shop.connect("waha")
+    for provider in ("baileys", "meta", "waha"):
         known = baileys_shop.connections[provider]["id"]
         answers = [
             client.post(f"/webhooks/{provider}/{one}", json=evolution_body("carmel"))
@@ -309,7 +310,7 @@ def test_a_connections_proof_is_worth_nothing_once_it_is_deleted(
 
 
 def test_gateways_that_are_not_read_yet_have_no_address(client: FlaskClient, shop: Shop) -> None:
-    for provider in ("twilio", "waha"):
+    for provider in ("twilio",):
         connection_id = uuid4()
         assert client.post(f"/webhooks/{provider}/{connection_id}", data=b"{}").status_code == 404
 
