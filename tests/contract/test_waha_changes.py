@@ -61,7 +61,7 @@ class TestChanges:
             ),
             (lambda **side: reacted("👍", "AC00", **side), ChangeKind.REACTION),
         ],
-        ids=ChangeKind,
+        ids=["edit", "revocation", "reaction"],
     )
     def test_a_change_is_of_the_side_that_made_it(
         self, make: Any, kind: ChangeKind, from_me: bool
