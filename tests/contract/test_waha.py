@@ -246,7 +246,8 @@ class TestCustomer:
         self, chat: str, reason: str, from_me: bool
     ) -> None:
         for id_ in (f"{str(from_me).lower()}_{chat}_AC01_{CUSTOMER}", f"{chat}_AC01", "AC01"):
-            event = read(**{"id": id_, "from": chat, "to": chat, "fromMe": from_me})
+            to = chat if from_me else OWN_CHAT
+            event = read(**{"id": id_, "from": chat, "to": to, "fromMe": from_me})
             assert event == Skipped(reason=reason), id_
 
     @pytest.mark.parametrize(

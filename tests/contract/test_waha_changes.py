@@ -87,6 +87,11 @@ class TestChanges:
         ):
             assert the_change(document).target == "AC00"
 
+    def test_a_revocation_may_bring_only_what_was_there_before(self) -> None:
+        event = the_change(revoked(None, message(id=f"true_{CUSTOMER}_3EB0", fromMe=True)))
+        assert (event.direction, event.target) == (Direction.OUT, "3EB0")
+        assert event.contact == ContactIds(phone="972500000001")
+
     @pytest.mark.parametrize("target", [None, "", CUSTOMER, 5, {}, "i" * 256])
     def test_a_change_of_nothing_is_skipped(self, target: Any) -> None:
         for document in (

@@ -107,6 +107,15 @@ class TestEngines:
     ) -> None:
         assert inbound(message(_data={"type": "list_response"} | data)).payload == payload
 
+    @pytest.mark.parametrize(
+        ("name", "type_"), [("contactMessage", "contacts"), ("locationMessage", "location")]
+    )
+    def test_a_card_or_a_place_has_no_text_though_waha_shows_its_source(
+        self, name: str, type_: str
+    ) -> None:
+        event = inbound(noweb({name: {"displayName": "Yael"}}, body="BEGIN:VCARD"))
+        assert (event.type, event.text) == (type_, "")
+
     def test_text_that_only_waha_found_is_taken_from_it(self) -> None:
         event = inbound(noweb({"newKindOfMessage": {"x": 1}}, body="read by WAHA"))
         assert (event.type, event.text) == ("text", "read by WAHA")
