@@ -51,7 +51,6 @@ MAX_MESSAGES = 1000
 
 _TWILIO_ACCOUNT = re.compile(r"AC[0-9A-Za-z]+:\+[0-9]{4,20}")
 _PROVING_SECRETS: dict[ProviderName, frozenset[str]] = {
-    ProviderName.TWILIO: frozenset({"auth_token"}),
     ProviderName.WAHA: frozenset({"hmac_key"}),
     **{name: provider.secret_names for name, provider in PROVIDERS.items()},
 }

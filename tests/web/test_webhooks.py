@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
 from werkzeug.test import TestResponse
 
+from tests.support.twilio_requests import ACCOUNT
 from tests.web.shop import Shop, evolution_body, meta_body, meta_signature, path_of
 from timer_service.errors import DatabaseUnavailable, NotFound
 from timer_service.intake import Intake
@@ -263,7 +264,8 @@ def test_baileys_without_proof_is_401_and_stores_nothing(
 def test_an_unknown_connection_is_refused_exactly_like_a_wrong_proof(
     client: FlaskClient, baileys_shop: Shop, meta_shop: Shop
 ) -> None:
-    for provider in ("baileys", "meta"):
+    baileys_shop.connections["twilio"] = baileys_shop.connect("twilio", external_id=ACCOUNT)
+    for provider in ("baileys", "meta", "twilio"):
         known = baileys_shop.connections[provider]["id"]
         answers = [
             client.post(f"/webhooks/{provider}/{one}", json=evolution_body("carmel"))
@@ -309,7 +311,7 @@ def test_a_connections_proof_is_worth_nothing_once_it_is_deleted(
 
 
 def test_gateways_that_are_not_read_yet_have_no_address(client: FlaskClient, shop: Shop) -> None:
-    for provider in ("twilio", "waha"):
+    for provider in ("waha",):
         connection_id = uuid4()
         assert client.post(f"/webhooks/{provider}/{connection_id}", data=b"{}").status_code == 404
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from timer_service.messages import ProviderName
-from timer_service.providers import baileys, meta
+from timer_service.providers import baileys, meta, twilio
 from timer_service.providers.base import Provider
 
 PROVIDERS: dict[ProviderName, Provider] = {
     ProviderName.META: meta.PROVIDER,
     ProviderName.BAILEYS: baileys.PROVIDER,
+    ProviderName.TWILIO: twilio.PROVIDER,
 }
