@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from urllib.parse import parse_qsl
 
 from flask import Response, request
 from flask.typing import ResponseReturnValue
@@ -225,20 +226,28 @@ def _receive_twilio(incoming: WebhookRequest, numbers: Mapping[str, KnownConnect
 
 def _read_request(path_parts: tuple[str, ...]) -> WebhookRequest:
     public_url = current_services().settings.public_url.rstrip("/")
-    query = request.query_string.decode("utf-8", "replace")  # as it came: Twilio signs it so
+    query = _query_as_written()
     return WebhookRequest(
         body=read_body(),
         headers={name.lower(): value for name, value in request.headers.items()},
-        query=request.args.to_dict(),
+        query=_read_query(),
         path_parts=path_parts,
         url=public_url + request.path + (f"?{query}" if query else ""),
     )
 
 
+def _query_as_written() -> str:
+    return request.query_string.decode("utf-8", "replace")
+
+
+def _read_query() -> dict[str, str]:
+    """Return the query, of repeated names the first; ``request.args`` raises on what is no text."""
+    pairs = parse_qsl(_query_as_written(), keep_blank_values=True)
+    return dict(reversed(pairs))
+
+
 def _verify_meta(connection_id: str | None) -> Response:
-    challenge = proof.answer_meta_check(
-        current_services().directory, request.args.to_dict(), connection_id
-    )
+    challenge = proof.answer_meta_check(current_services().directory, _read_query(), connection_id)
     if challenge is None:
         metrics.WEBHOOKS.labels(ProviderName.META.value, "unauthentic").inc()
         raise Forbidden("wrong verify token")

@@ -211,6 +211,8 @@ def test_metas_check_is_answered_with_the_challenge_and_nothing_else(
     assert check("/webhooks/meta", other_token).status_code == 200
     assert check(own, other_token).status_code == 403
     assert check(f"/webhooks/meta/{uuid4()}", "").status_code == 403
+    no_text = client.get("/webhooks/meta", environ_overrides={"QUERY_STRING": "\xff=\xfe"})
+    assert no_text.status_code == 403
 
 
 # Baileys
