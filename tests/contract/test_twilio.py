@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,7 @@ from timer_service.messages import (
 )
 from timer_service.providers.base import ParseContext, WebhookRequest
 from timer_service.providers.twilio import PROVIDER, account_of
+from timer_service.providers.twilio_form import read_pairs
 
 SAMPLES = samples_of("twilio")
 MESSAGES = [sample for sample in SAMPLES if sample.expect[0]["action"] == "ingest"]
@@ -139,6 +141,23 @@ class TestBody:
         assert len(parse(many)) == 1
         with pytest.raises(MalformedPayload, match="at most 1000"):
             parse(many | {"OneMore": "x"})
+
+    def test_more_escapes_than_twilio_ever_sends_are_malformed(self) -> None:
+        body = form_of(body_of("twilio/text.txt"))
+        few = body + b"&New=" + b"x%41" * 90_000
+        assert len(parse(few)) == 1
+        with pytest.raises(MalformedPayload, match="at most 100000 escapes"):
+            parse(few + b"x%41" * 20_000)
+        assert len(parse(body + b"&New=" + b"%D7%A9" * 500_000)) == 1
+
+    @given(
+        st.binary(max_size=60)
+        | st.lists(st.sampled_from(["%", "%4", "1", "+", "%e9"])).map("".join).map(str.encode)
+    )
+    def test_escapes_are_read_as_everybody_reads_them(self, value: bytes) -> None:
+        raw = value.replace(b"&", b"").replace(b"=", b"")
+        expected = unquote_to_bytes(raw.replace(b"+", b" "))
+        assert read_pairs(b"a=" + raw) == [(b"a", expected)]
 
     def test_text_is_kept_to_the_letter_made_storable_and_cut(self) -> None:
         assert inbound({"Body": " 1+1=2 & %41\r\n "}).text == " 1+1=2 & %41\r\n "

@@ -78,7 +78,7 @@ class Twilio:
         """Read the one message or status. The account is ``AC…:+15550009999``.
 
         Raises:
-            MalformedPayload: more than a thousand fields, or neither a form nor a JSON document.
+            MalformedPayload: far more fields or escapes than Twilio sends, or JSON that is none.
         """
         fields = read_fields(request)
         account = _account(fields)
