@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from timer_service.connection_directory import ConnectionDirectory, KnownConnection
+from timer_service.errors import DatabaseUnavailable
 from timer_service.messages import ProviderName
 from timer_service.providers import meta, twilio
 from timer_service.providers.base import Provider, WebhookRequest
@@ -76,12 +77,18 @@ def find_twilio_numbers(
     nobody connected, another one of the same Twilio account will do: it acts for nothing then.
 
     Raises:
-        DatabaseUnavailable: the connections could not be read.
+        DatabaseUnavailable: the number is not known, and could not be looked up.
     """
     provider = twilio.PROVIDER
     named = twilio.account_of(incoming)
+    asked: list[KnownConnection] = []
     for fresh in (False, True):
-        known = directory.of_provider(provider.name, fresh=fresh).values()
+        try:
+            known = directory.of_provider(provider.name, fresh=fresh).values()
+        except DatabaseUnavailable:
+            if asked:
+                return None
+            raise
         asked = [one for one in known if one.external_id == named]
         if fresh and named and not asked:
             siblings = f"{named.partition('+')[0]}+"

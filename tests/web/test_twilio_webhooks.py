@@ -337,6 +337,26 @@ def test_connections_that_cannot_be_read_are_503_in_twiml(
     assert post(client, path, twilio_body(), token_of(twilio)).status_code == 503
 
 
+def test_a_number_we_know_needs_no_postgres_to_be_believed_or_refused(
+    client: FlaskClient,
+    twilio: dict[str, Any],
+    services: WebServices,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = services.directory.of_provider(ProviderName.TWILIO, fresh=True)
+
+    def copy_only(*_: object, fresh: bool = False, **__: object) -> Any:
+        if fresh:
+            raise DatabaseUnavailable("away")
+        return known
+
+    monkeypatch.setattr(type(services.directory), "of_provider", copy_only)
+    assert post(client, SHARED, twilio_body(), token_of(twilio)).status_code == 200
+    assert post(client, SHARED, twilio_body(), "forged").status_code == 401
+    unknown = twilio_body(f"{SID}:+15550007777")
+    assert post(client, SHARED, unknown, token_of(twilio)).status_code == 503
+
+
 def test_a_deleted_connection_is_refused_like_one_that_never_was(
     client: FlaskClient, shop: Shop, twilio: dict[str, Any], services: WebServices, path: str
 ) -> None:
