@@ -310,6 +310,7 @@ class TestContent:
             "address": "1 Main St",
         }
         assert inbound({"Latitude": "north", "Longitude": "1e999"}).extra == {}
+        assert inbound({"Latitude": "1", "Label": "", "Address": ""}).extra == {"latitude": 1}
 
     def test_a_list_reply_keeps_its_description(self) -> None:
         event = inbound({}, file="twilio/list_reply_UNVERIFIED.txt")
