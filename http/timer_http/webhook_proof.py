@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from timer_service.connection_directory import ConnectionDirectory, KnownConnection
+from timer_service.errors import DatabaseUnavailable
 from timer_service.messages import ProviderName
-from timer_service.providers import meta
+from timer_service.providers import meta, twilio
 from timer_service.providers.base import Provider, WebhookRequest
 
 _NOBODY = UUID(int=0)
@@ -65,6 +66,39 @@ def meta_apps(
         if app_secret:
             apps.setdefault(app_secret, {})[connection.external_id] = connection
     return apps
+
+
+def find_twilio_numbers(
+    directory: ConnectionDirectory, incoming: WebhookRequest
+) -> Mapping[str, KnownConnection] | None:
+    """Return the numbers the request proves to speak for, by account; None if it proves nothing.
+
+    It names its number, so that connection's own secret must have signed it. For a number that
+    nobody connected, another one of the same Twilio account will do: it acts for nothing then.
+
+    Raises:
+        DatabaseUnavailable: the number is not known, and could not be looked up.
+    """
+    provider = twilio.PROVIDER
+    named = twilio.account_of(incoming)
+    asked: list[KnownConnection] = []
+    for fresh in (False, True):
+        try:
+            known = directory.of_provider(provider.name, fresh=fresh).values()
+        except DatabaseUnavailable:
+            if asked:
+                return None
+            raise
+        asked = [one for one in known if one.external_id == named]
+        if fresh and named and not asked:
+            siblings = f"{named.partition('+')[0]}+"
+            asked = [one for one in known if one.external_id.startswith(siblings)]
+        proven = [one for one in asked if provider.is_authentic(incoming, one.secrets)]
+        if proven:
+            return {one.external_id: one for one in proven}
+        if not asked:
+            provider.is_authentic(incoming, _nobodys_secrets(provider))
+    return None
 
 
 def answer_meta_check(

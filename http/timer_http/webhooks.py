@@ -7,7 +7,9 @@ alike, after the same work. Whatever is our own fault is answered 503, so that i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from urllib.parse import parse_qsl
 
 from flask import Response, request
 from flask.typing import ResponseReturnValue
@@ -17,7 +19,7 @@ from flask_openapi.types import ResponseDict
 from pydantic import BaseModel, ConfigDict
 from werkzeug.exceptions import BadRequest, Forbidden, RequestEntityTooLarge, ServiceUnavailable
 
-from timer_http import problems
+from timer_http import problems, twiml
 from timer_http import webhook_proof as proof
 from timer_http.answers import json_answer
 from timer_http.api.blueprint import problem, teach_host
@@ -28,7 +30,7 @@ from timer_service import metrics
 from timer_service.connection_directory import KnownConnection
 from timer_service.errors import DatabaseUnavailable, MalformedPayload
 from timer_service.messages import ParsedItem, ProviderName
-from timer_service.providers import baileys, meta, waha
+from timer_service.providers import baileys, meta, twilio, waha
 from timer_service.providers.base import ParseContext, WebhookRequest
 
 _CHECKED: ResponseDict = {
@@ -158,6 +160,35 @@ def receive_baileys_event(path: ByConnectionTokenAndEvent) -> Response:
     return _receive_baileys(path.connection_id, path.token, path.event)
 
 
+@blueprint.post("/webhooks/twilio/<connection_id>", responses=twiml.RESPONSES)
+def receive_twilio_connection(path: ByConnection) -> Response:
+    """Take messages and status callbacks of one number; answered with empty TwiML."""
+    incoming = _read_request(())
+    connection = proof.find_connection(
+        current_services().directory, twilio.PROVIDER, path.connection_id, incoming
+    )
+    if connection is None:
+        return _unauthentic(ProviderName.TWILIO)
+    return _receive_twilio(incoming, {connection.external_id: connection})
+
+
+@blueprint.post("/twilio-webhook-opt", responses=twiml.RESPONSES)
+def receive_twilio() -> Response:
+    """Take messages and status callbacks of any number we know; answered with empty TwiML."""
+    incoming = _read_request(())
+    numbers = proof.find_twilio_numbers(current_services().directory, incoming)
+    if numbers is None:
+        return _unauthentic(ProviderName.TWILIO)
+    return _receive_twilio(incoming, numbers)
+
+
+@blueprint.after_request
+def answer_twilio_in_twiml(response: Response) -> Response:
+    """See that nothing but TwiML leaves a Twilio address, whatever happened."""
+    is_twilio = ProviderName.TWILIO.value in (request.endpoint or "")
+    return twiml.rewrite(response) if is_twilio else response
+
+
 @blueprint.errorhandler(Exception)
 def answer_webhook_error(error: Exception) -> ResponseReturnValue:
     """Count and answer what went wrong; our own faults become 503."""
@@ -202,21 +233,37 @@ def _names_another(item: ParsedItem, connection: KnownConnection) -> bool:
     return any(one.external_id == item.account for one in known.values())
 
 
+def _receive_twilio(incoming: WebhookRequest, numbers: Mapping[str, KnownConnection]) -> Response:
+    delivery = Delivery(ProviderName.TWILIO)
+    for item in twilio.PROVIDER.parse(incoming, ParseContext()):
+        delivery.add(numbers.get(item.account or ""), item.event)
+    return _accepted(delivery)
+
+
 def _read_request(path_parts: tuple[str, ...]) -> WebhookRequest:
     public_url = current_services().settings.public_url.rstrip("/")
+    query = _query_as_written()
     return WebhookRequest(
         body=read_body(),
         headers={name.lower(): value for name, value in request.headers.items()},
-        query=request.args.to_dict(),
+        query=_read_query(),
         path_parts=path_parts,
-        url=public_url + request.full_path.rstrip("?"),
+        url=public_url + request.path + (f"?{query}" if query else ""),
     )
+
+
+def _query_as_written() -> str:
+    return request.query_string.decode("utf-8", "replace")
+
+
+def _read_query() -> dict[str, str]:
+    """Return the query, of repeated names the first; ``request.args`` raises on what is no text."""
+    pairs = parse_qsl(_query_as_written(), keep_blank_values=True)
+    return dict(reversed(pairs))
 
 
 def _verify_meta(connection_id: str | None) -> Response:
-    challenge = proof.answer_meta_check(
-        current_services().directory, request.args.to_dict(), connection_id
-    )
+    challenge = proof.answer_meta_check(current_services().directory, _read_query(), connection_id)
     if challenge is None:
         metrics.WEBHOOKS.labels(ProviderName.META.value, "unauthentic").inc()
         raise Forbidden("wrong verify token")

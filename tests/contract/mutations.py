@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -51,6 +50,7 @@ _JUNK: list[Any] = [
     {"message": {"message": {}}},
     {"editedMessage": {"message": {"protocolMessage": {"type": 14}}}},
 ]
+_RAW_JUNK = [b"%", b"%zz", b"%ff%fe", b"%00", b"%ED%A0%80", b"\xff\x00", b"&&==", b"&", b";", b"+"]
 _WAYS = ["replace", "drop", "null", "duplicate", "wrap_in_list", "wrap_in_object", "rename", "junk"]
 
 
@@ -67,8 +67,22 @@ def examples(number: int) -> settings:
 @st.composite
 def broken_samples(draw: st.DrawFn, samples: Sequence[Sample]) -> bytes:
     """Take a sample and break one to five of its nodes."""
-    document = copy.deepcopy(draw(st.sampled_from(samples)).document)
-    return json.dumps(draw(broken(document))).encode()
+    sample = draw(st.sampled_from(samples))
+    return sample.encoded(draw(broken(copy.deepcopy(sample.document))))
+
+
+@st.composite
+def broken_bytes(draw: st.DrawFn, samples: Sequence[Sample]) -> bytes:
+    """Take a sample's bytes and cut, repeat or overwrite one to four pieces of them."""
+    body: bytes = draw(st.sampled_from(samples)).body
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(body)))
+        end = draw(st.integers(start, min(len(body), start + 60)))
+        piece = draw(
+            st.sampled_from([b"", body[start:end] * 3, *_RAW_JUNK]) | st.binary(max_size=8)
+        )
+        body = body[:start] + piece + body[end:]
+    return body
 
 
 @st.composite

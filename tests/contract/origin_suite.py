@@ -46,7 +46,7 @@ class OriginSuite:
     def with_proof(self, request: WebhookRequest, value: str) -> WebhookRequest:
         if self.proof_header is None:
             return replace(request, path_parts=(value,))
-        return replace(request, headers={self.proof_header: value})
+        return replace(request, headers={**request.headers, self.proof_header: value})
 
     def test_a_genuine_request_is_authentic(self) -> None:
         assert self.provider.is_authentic(self.genuine(self.secrets), self.secrets)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from timer_service.messages import (
     Author,
@@ -36,14 +37,22 @@ class Sample:
 
     @property
     def document(self) -> Any:
-        return json.loads(self.body)
+        return _document_of(self.name, self.body)
+
+    def encoded(self, document: Any) -> bytes:
+        """Write a document, changed by a test, as this sample is written."""
+        return form_of(document) if _is_form(self.name) else json.dumps(document).encode()
 
 
 def samples_of(*gateways: str) -> list[Sample]:
     """Return the samples of some gateways, in the order of expected.json."""
     described = json.loads((_FOLDER / "expected.json").read_bytes())["samples"]
     return [
-        Sample(one["file"], (_FOLDER / one["file"]).read_bytes(), one["expect"])
+        Sample(
+            one["file"],
+            sample_bytes(one["file"]),
+            [_in_our_words(expected) for expected in one["expect"]],
+        )
         for one in described
         if one["gateway"] in gateways
     ]
@@ -51,7 +60,42 @@ def samples_of(*gateways: str) -> list[Sample]:
 
 def body_of(file: str) -> Any:
     """Return one sample's document, to be changed by a test."""
-    return json.loads((_FOLDER / file).read_bytes())
+    return _document_of(file, sample_bytes(file))
+
+
+def sample_bytes(file: str) -> bytes:
+    """Return one sample as it was sent."""
+    return (_FOLDER / file).read_bytes()
+
+
+def form_of(document: dict[str, Any]) -> bytes:
+    """Write a form; a list's values follow each other under one name."""
+    pairs = [
+        (name, "" if value is None else value)
+        for name, values in document.items()
+        for value in (values if isinstance(values, list) else [values])
+    ]
+    return urlencode(pairs, errors="surrogatepass").encode()
+
+
+def _document_of(file: str, body: bytes) -> Any:
+    if _is_form(file):
+        return dict(parse_qsl(body.decode(), keep_blank_values=True))
+    return json.loads(body)
+
+
+def _is_form(file: str) -> bool:
+    return file.endswith(".txt")
+
+
+def _in_our_words(expected: dict[str, Any]) -> dict[str, Any]:
+    """Write Twilio's account as one, and a time that is not in the payload as none."""
+    words = dict(expected)
+    if " + " in words.get("tenant", ""):
+        words["tenant"] = words["tenant"].replace(" + ", ":")
+    if words.get("timestamp") == "receive time":
+        words["timestamp"] = None
+    return words
 
 
 def vectors_of(gateway: str) -> dict[str, Any]:
@@ -116,6 +160,7 @@ def _message_words(event: ChatMessage) -> dict[str, Any]:
     return {
         "customer_id": event.contact.best,
         "lid": event.contact.lid if event.contact.phone else None,
+        "bsuid": event.contact.bsuid,
         "provider_message_id": event.provider_message_id,
         "timestamp": event.sent_at and _iso(event.sent_at),
         "type": event.type,

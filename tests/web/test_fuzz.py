@@ -10,8 +10,11 @@ from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.contract.sample_files import form_of
+from tests.support.twilio_requests import ACCOUNT, twilio_body, twilio_headers
 from tests.web.shop import ADMIN_KEY, Shop, meta_signature, path_of, waha_signature
 from tests.web.test_api_keys_and_roles import CALLS, fill
+from timer_http.twiml import EMPTY
 
 SCALARS = (
     st.none()
@@ -56,6 +59,17 @@ MESSAGE = st.fixed_dictionaries(
         "sent_at": st.datetimes().map(lambda one: f"{one.isoformat()}Z") | SCALARS,
     },
 )
+TWILIO_NAMES = st.sampled_from(
+    [
+        "MessageSid", "AccountSid", "From", "To", "Body", "MessageType", "MessageStatus",
+        "SmsStatus", "NumMedia", "MediaUrl0", "MediaContentType0", "Latitude", "ErrorCode",
+        "ChannelMetadata", "ButtonPayload", "ListId", "OriginalRepliedMessageSid", "WaId",
+        "ExternalUserId",
+    ]
+)  # fmt: skip
+TWILIO_VALUES = st.text(max_size=20) | st.sampled_from(
+    ["whatsapp:+972500000001", "whatsapp:US.1", "failed", "reaction", "1", "\x00", "9" * 300, "{}"]
+)
 FUZZ = settings(
     max_examples=40,
     deadline=None,
@@ -69,6 +83,7 @@ def busy_shop(shop: Shop) -> Shop:
     shop.connections["baileys"] = shop.connect("baileys")
     shop.connections["meta"] = shop.connect("meta")
     shop.connections["waha"] = shop.connect("waha")
+    shop.connections["twilio"] = shop.connect("twilio", external_id=ACCOUNT)
     shop.record(shop.connections["baileys"], "hello")
     return shop
 
@@ -165,6 +180,26 @@ def test_no_authentic_webhook_is_a_5xx(busy_shop: Shop, app: Flask, body: bytes)
         client.post(f"{path_of(baileys['webhook_url'])}/messages-upsert", data=body),
     ):
         assert answer.status_code in {200, 400}, (body, answer.text)
+
+
+@FUZZ
+@given(fields=st.dictionaries(TWILIO_NAMES, TWILIO_VALUES, max_size=12), is_whole=st.booleans())
+def test_no_authentic_twilio_webhook_is_a_5xx(
+    busy_shop: Shop, app: Flask, fields: dict[str, Any], *, is_whole: bool
+) -> None:
+    client = app.test_client()
+    twilio = busy_shop.connections["twilio"]
+    body = twilio_body(**fields) if is_whole else form_of(fields)
+    for path in ("/twilio-webhook-opt", f"/webhooks/twilio/{twilio['id']}"):
+        headers = twilio_headers(
+            f"https://timer.example{path}", body, twilio["secrets"]["auth_token"]
+        )
+        answer = client.post(path, data=body, headers=headers)
+        assert answer.status_code in {200, 401}, (body, answer.text)
+        assert answer.text == EMPTY
+    for path in ("/twilio-webhook-opt", f"/webhooks/twilio/{twilio['id']}"):
+        answer = client.post(path, data=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 401
 
 
 @FUZZ

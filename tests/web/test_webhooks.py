@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
 from werkzeug.test import TestResponse
 
+from tests.support.twilio_requests import ACCOUNT
 from tests.web.shop import Shop, evolution_body, meta_body, meta_signature, path_of
 from timer_service.errors import DatabaseUnavailable, NotFound
 from timer_service.intake import Intake
@@ -210,6 +211,8 @@ def test_metas_check_is_answered_with_the_challenge_and_nothing_else(
     assert check("/webhooks/meta", other_token).status_code == 200
     assert check(own, other_token).status_code == 403
     assert check(f"/webhooks/meta/{uuid4()}", "").status_code == 403
+    no_text = client.get("/webhooks/meta", environ_overrides={"QUERY_STRING": "\xff=\xfe"})
+    assert no_text.status_code == 403
 
 
 # Baileys
@@ -264,7 +267,8 @@ def test_an_unknown_connection_is_refused_exactly_like_a_wrong_proof(
     client: FlaskClient, baileys_shop: Shop, meta_shop: Shop
 ) -> None:
     baileys_shop.connections["waha"] = baileys_shop.connect("waha")
-    for provider in ("baileys", "meta", "waha"):
+    baileys_shop.connections["twilio"] = baileys_shop.connect("twilio", external_id=ACCOUNT)
+    for provider in ("baileys", "meta", "waha", "twilio"):
         known = baileys_shop.connections[provider]["id"]
         answers = [
             client.post(f"/webhooks/{provider}/{one}", json=evolution_body("carmel"))
@@ -307,12 +311,6 @@ def test_a_connections_proof_is_worth_nothing_once_it_is_deleted(
 
 
 # both
-
-
-def test_gateways_that_are_not_read_yet_have_no_address(client: FlaskClient, shop: Shop) -> None:
-    for provider in ("twilio",):
-        connection_id = uuid4()
-        assert client.post(f"/webhooks/{provider}/{connection_id}", data=b"{}").status_code == 404
 
 
 def test_five_deliveries_of_one_message_store_it_once(
