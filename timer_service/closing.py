@@ -7,6 +7,7 @@ Postgres decides in one statement; Redis and the queue follow its commit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -14,22 +15,34 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from timer_service.clock_guard import ClockGuard
-from timer_service.database import Database
+from timer_service.database import Database, was_away
+from timer_service.errors import DatabaseUnavailable
 from timer_service.follow_up import Follows, FollowUp, Outcome
 from timer_service.ids import BusinessId, SessionId
 from timer_service.keys import Member
 from timer_service.messages import CloseReason
 from timer_service.records import sessions
 from timer_service.records.sessions import ClosedSession
+from timer_service.spool_announcements import SpoolAnnouncements
+
+HELD_MS = 1_000
+"""How long what may not be closed yet, for messages wait in a spool, is left alone."""
 
 
 class Closer:
-    """Closes what is due."""
+    """Closes what is due, but nothing that a message in some host's spool may continue."""
 
-    def __init__(self, database: Database, follow_up: Follows, clock_guard: ClockGuard) -> None:
+    def __init__(
+        self,
+        database: Database,
+        follow_up: Follows,
+        clock_guard: ClockGuard,
+        spools: SpoolAnnouncements | None = None,
+    ) -> None:
         self._database = database
         self._follow_up = follow_up
         self._clock_guard = clock_guard
+        self._spools = spools
 
     def close_claimed(self, members: Sequence[Member]) -> int:
         """Close those that are due; arm again those that are not; forget those that are closed.
@@ -42,16 +55,27 @@ class Closer:
         """
         if not members:
             return 0
+        try:
+            until = None if self._spools is None else self._spools.closable_until()
+            return self._close(members, until)
+        except DatabaseUnavailable as error:
+            if self._spools is not None and was_away(error):
+                self._spools.postgres_was_away()
+            raise
+
+    def _close(self, members: Sequence[Member], until: datetime | None) -> int:
         ids = [member.session_id for member in members]
         outcome = Outcome()
         with self._database.statements() as db:
-            closed = self._close_due(db, ids)
+            closable = ids if until is None else sessions.due_by(db, ids, until)
+            closed = self._close_due(db, closable) if closable else []
             outcome.close(closed)
             if len(closed) < len(ids):
                 closed_ids = {one.session_id for one in closed}
                 rest = [member for member in members if member.session_id not in closed_ids]
-                for still_open in sessions.still_open(db, [one.session_id for one in rest]):
-                    outcome.arm(still_open)
+                least_ms = 0 if until is None else HELD_MS
+                for one in sessions.still_open(db, [one.session_id for one in rest]):
+                    outcome.arm(replace(one, remaining_ms=max(one.remaining_ms, least_ms)))
                 outcome.forgotten.extend(one for one in rest if one.session_id not in outcome.armed)
         self._follow_up.run(outcome)
         return len(closed)

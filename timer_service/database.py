@@ -2,33 +2,93 @@
 
 Two pools: ``request`` answers a waiting caller (short time-outs, never waits long for a
 connection), ``worker`` serves background duties. SQL itself is in `records`.
+
+A server that is there and says nothing (stopped, or behind a network that drops) is no error to the
+kernel, and libpq waits two seconds at least to connect. So every wait for an answer has an end of
+its own here, and on the request path what a transaction may take altogether has one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, text
+from psycopg.abc import PQGen, PQGenConn
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from timer_service.errors import ConfigurationError, DatabaseUnavailable
+from timer_service.circuit import Circuit
+from timer_service.clock import monotonic_s
+from timer_service.errors import ConfigurationError, DatabaseBusy, DatabaseUnavailable
 
 REQUEST_POOL_WAIT_S = 0.2
-REQUEST_STATEMENT_MS = 600
+REQUEST_STATEMENT_MS = 550
+REQUEST_WITHIN_S = 0.7
+"""All that a transaction of the request path may take: a connection, its statements, the commit."""
 WORKER_POOL_WAIT_S = 5.0
 WORKER_STATEMENT_MS = 30_000
 IDLE_IN_TRANSACTION_MS = 2_000
+ANSWER_WITHIN_S = WORKER_STATEMENT_MS / 1000 + 5
+"""By then Postgres has ended any statement itself: who says nothing longer is not there."""
+PAUSE_S = 1.0
+"""How long callers are refused at once after Postgres could not be reached or said nothing."""
 
 _UNAVAILABLE = (
     psycopg.errors.OperationalError,
     psycopg.errors.InterfaceError,
     psycopg.errors.QueryCanceled,
     psycopg.errors.InsufficientResources,
+    psycopg.errors.ReadOnlySqlTransaction,  # a standby, or the moment of a failover
 )
+
+RV = TypeVar("RV")
+
+_ends_at_s: ContextVar[float | None] = ContextVar("ends_at_s", default=None)
+"""When what the running transaction may take is used up, by the steady clock."""
+
+
+class _Silent(psycopg.errors.OperationalError):
+    """Postgres gave no answer in the time there was. It may have done what it was asked."""
+
+
+class _Bounded(psycopg.Connection[Any]):
+    """A connection that waits for no answer longer than there is time, neither to connect."""
+
+    @classmethod
+    def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
+        # psycopg takes whole seconds from two on, as libpq does.
+        steps = super()._connect_gen(conninfo)
+        ready = None
+        try:
+            while True:
+                ready = yield next(steps) if ready is None else steps.send(ready)
+                if _time_left_s() <= 0:
+                    steps.close()
+                    raise _Silent("no connection to Postgres in time")
+        except StopIteration as done:
+            connection: Self = done.value
+            return connection
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait for an answer, and give the connection up where none comes in time."""
+        given_s = ANSWER_WITHIN_S if timeout is None else timeout
+        try:
+            return super().wait(gen, interval, min(given_s, max(0.0, _time_left_s())))
+        except psycopg.errors.OperationalError as error:
+            if not isinstance(error, psycopg.errors._WaitTimeout):  # noqa: SLF001 - it has no other name
+                raise
+        self.close()
+        raise _Silent("Postgres gave no answer in time")
+
+
+def _time_left_s() -> float:
+    ends_at_s = _ends_at_s.get()
+    return ANSWER_WITHIN_S if ends_at_s is None else ends_at_s - monotonic_s()
 
 
 def sqlalchemy_url(url: str) -> str:
@@ -66,26 +126,19 @@ def _make_engine(url: str, *, size: int, wait_s: float, statement_ms: int) -> En
     )
 
 
-@contextmanager
-def _database_errors() -> Iterator[None]:
-    try:
-        yield
-    except PoolTimeoutError as error:
-        raise DatabaseUnavailable("no free connection to Postgres in time") from error
-    except DBAPIError as error:
-        if error.connection_invalidated or isinstance(error.orig, _UNAVAILABLE):
-            raise DatabaseUnavailable(
-                f"Postgres did not answer: {type(error.orig).__name__}"
-            ) from error
-        raise
-
-
 class Database:
-    """One pool of connections to Postgres."""
+    """One pool of connections to Postgres.
 
-    def __init__(self, engine: Engine) -> None:
+    With ``within_s`` a transaction takes no longer, whatever Postgres does, and after a failure
+    to reach it callers are refused at once for a moment.
+    """
+
+    def __init__(self, engine: Engine, *, within_s: float | None = None) -> None:
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._within_s = within_s
+        self._circuit = Circuit(0 if within_s is None else PAUSE_S)
+        event.listen(engine, "do_connect", self._connect)
 
     @classmethod
     def for_requests(cls, url: str, *, size: int = 16) -> Database:
@@ -93,16 +146,18 @@ class Database:
         return cls(
             _make_engine(
                 url, size=size, wait_s=REQUEST_POOL_WAIT_S, statement_ms=REQUEST_STATEMENT_MS
-            )
+            ),
+            within_s=REQUEST_WITHIN_S,
         )
 
     @classmethod
-    def for_workers(cls, url: str, *, size: int = 8) -> Database:
+    def for_workers(cls, url: str, *, size: int = 8, within_s: float | None = None) -> Database:
         """Make the pool for background duties and long lists."""
         return cls(
             _make_engine(
                 url, size=size, wait_s=WORKER_POOL_WAIT_S, statement_ms=WORKER_STATEMENT_MS
-            )
+            ),
+            within_s=within_s,
         )
 
     @contextmanager
@@ -112,7 +167,7 @@ class Database:
         Raises:
             DatabaseUnavailable: no connection, a time-out, or Postgres out of resources.
         """
-        with _database_errors(), self._engine.begin() as db:
+        with self._bounded(), self._engine.begin() as db:
             yield db
 
     @contextmanager
@@ -122,7 +177,7 @@ class Database:
         Raises:
             DatabaseUnavailable: as for ``transaction``.
         """
-        with _database_errors(), self._autocommit.connect() as db:
+        with self._bounded(), self._autocommit.connect() as db:
             yield db
 
     @contextmanager
@@ -147,17 +202,58 @@ class Database:
         """Close every connection of the pool."""
         self._engine.dispose()
 
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        if not self._circuit.may_call():
+            raise DatabaseUnavailable("Postgres was away a moment ago")
+        began_at_s = monotonic_s()
+        token = _ends_at_s.set(None if self._within_s is None else began_at_s + self._within_s)
+        try:
+            yield
+        except PoolTimeoutError as error:
+            is_there = self._circuit.has_answered_since(began_at_s)
+            kind = DatabaseBusy if is_there else DatabaseUnavailable
+            raise kind("no free connection to Postgres in time") from error
+        except DBAPIError as error:
+            # While others are answered it is what this one asked that takes so long.
+            if isinstance(error.orig, _Silent) and not self._circuit.has_answered_since(began_at_s):
+                self._circuit.failed()
+            if error.connection_invalidated or isinstance(error.orig, _UNAVAILABLE):
+                raise DatabaseUnavailable(
+                    f"Postgres did not answer: {type(error.orig).__name__}"
+                ) from error
+            raise
+        else:
+            self._circuit.answered()
+        finally:
+            _ends_at_s.reset(token)
+
+    def _connect(self, _dialect: Any, _record: Any, args: Any, options: Any) -> _Bounded:
+        try:
+            return _Bounded.connect(*args, **options)
+        except psycopg.Error:
+            self._circuit.failed()
+            raise
+
+
+def was_away(error: DatabaseUnavailable) -> bool:
+    """Tell whether Postgres was away, and not only too busy with what it was asked."""
+    too_busy = (psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected, PoolTimeoutError)
+    return not any(isinstance(cause, too_busy) for cause in _causes(error))
+
 
 def may_work_at_once(error: BaseException) -> bool:
     """Tell whether the same transaction may succeed when it is tried again at once.
 
     So it is for a deadlock's victim, and for a connection that Postgres closed while it lay unused
-    in the pool (it restarted): the pool has thrown all of its age away with it.
+    in the pool (it restarted): the pool has thrown all of its age away with it. One that said
+    nothing in time will not answer at once either.
     """
-    return any(
+    causes = list(_causes(error))
+    return not any(isinstance(cause, _Silent) for cause in causes) and any(
         isinstance(cause, psycopg.errors.DeadlockDetected)
         or (isinstance(cause, DBAPIError) and cause.connection_invalidated)
-        for cause in _causes(error)
+        for cause in causes
     )
 
 

@@ -29,6 +29,7 @@ from timer_service.notifications import (
 from timer_service.redis_clients import redis_errors, worker_client
 from timer_service.secret_box import SecretBox
 from timer_service.settings import Settings, SummarizerChoice
+from timer_service.spool import Spool
 from timer_service.wiring import queue_url
 
 OLDEST_REDIS = (6, 2)
@@ -50,6 +51,7 @@ def examine(settings: Settings, console: Console) -> int:
         "Postgres": look_at_postgres,
         "Redis": look_at_redis,
         "Queue": look_at_queue,
+        "Spool": look_at_spool,
         "Model": look_at_model,
     }
     table = Table("", "What", "Found")
@@ -168,6 +170,26 @@ def look_at_queue(settings: Settings) -> list[Finding]:
         Finding(
             is_well=bool(workers),
             text=f"{workers} worker(s)" if workers else "no worker: run `timer-service work`",
+        ),
+    ]
+
+
+def look_at_spool(settings: Settings) -> list[Finding]:
+    """Look at what this host keeps while Postgres is away."""
+    if settings.spool_dir is None:
+        text = "TIMER_SPOOL_DIR is not set: while Postgres is away webhooks are answered 503"
+        return [Finding(is_well=True, text=text)]
+    spool = Spool(settings.spool_dir)
+    try:
+        state = spool.state()
+    finally:
+        spool.close()
+    return [
+        Finding(is_well=True, text=f"{settings.spool_dir}, {state.waiting} part(s) wait"),
+        Finding(
+            is_well=state.parked == 0,
+            text=f"{state.parked} part(s) could not be stored and were set aside"
+            + (": the log says why (spool_replay_failed)" if state.parked else ""),
         ),
     ]
 

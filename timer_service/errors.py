@@ -43,6 +43,10 @@ class DatabaseUnavailable(TimerServiceError):
     retryable = True
 
 
+class DatabaseBusy(DatabaseUnavailable):
+    """Postgres answers others: this process has more to ask of it than it can at one time."""
+
+
 class RedisUnavailable(TimerServiceError):
     """Redis cannot be reached, or did not answer within the time allowed."""
 

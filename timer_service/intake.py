@@ -7,14 +7,17 @@ share a transaction; what happens inside it is `intake_batch`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from threading import Lock
 from typing import TypeVar
 
 import structlog
 from sqlalchemy.exc import IntegrityError
 
 from timer_service import metrics
+from timer_service.clock import monotonic_s
 from timer_service.database import REQUEST_POOL_WAIT_S, Database, may_work_at_once
-from timer_service.errors import DatabaseUnavailable, NotFound
+from timer_service.errors import DatabaseBusy, DatabaseUnavailable, NotFound
 from timer_service.follow_up import FollowUp, Outcome
 from timer_service.group_commit import Alone, GroupCommit, TooBusy
 from timer_service.ids import ConnectionId
@@ -34,16 +37,46 @@ MOST_TRIES = 3
 MOST_GROUPS = 2
 """Transactions of several callers at one time, in one process: one works while one commits."""
 MOST_IN_GROUP = 32
+TRY_AGAIN_WITHIN_S = 0.3
+"""Whoever has waited longer than that is not kept waiting for another try."""
 
 T = TypeVar("T")
+
+
+class _Following:
+    """What follows a group's commits, seen to by the first of its callers for all of them.
+
+    Not inside the group: the next one need not wait for Redis.
+    """
+
+    def __init__(self, follow_up: FollowUp, outcome: Outcome) -> None:
+        self._follow_up = follow_up
+        self._outcome: Outcome | None = outcome
+        self._lock = Lock()
+
+    def see_to(self) -> None:
+        """Return when it is seen to."""
+        with self._lock:
+            if self._outcome is not None:
+                outcome, self._outcome = self._outcome, None
+                self._follow_up.run(outcome)
 
 
 class Intake:
     """The door every message comes in by."""
 
-    def __init__(self, database: Database, follow_up: FollowUp) -> None:
+    def __init__(
+        self,
+        database: Database,
+        follow_up: FollowUp,
+        *,
+        held_after: Callable[[], datetime | None] = lambda: None,
+    ) -> None:
+        """Make the door; ``held_after`` tells since when messages may wait in other spools."""
         self._database = database
         self._follow_up = follow_up
+        self._held_after = held_after
+        self._stored_at_s = monotonic_s()
         self._groups = GroupCommit(
             self._record_together,
             most_groups=MOST_GROUPS,
@@ -59,18 +92,51 @@ class Intake:
         Raises:
             NotFound: the connection is gone.
             DatabaseUnavailable: nothing was stored; the sender should try again.
+            DatabaseBusy: the same, and only because so many others come.
         """
         bundle = Bundle(connection_id, events)
+        began_at_s = monotonic_s()
         try:
-            recorded = self._groups.do(bundle)
+            together = self._groups.do(bundle)
         except TooBusy:
-            raise DatabaseUnavailable("no turn for a transaction in time") from None
-        if recorded is Alone.ALONE:
+            # Where nothing at all was stored meanwhile, more is wrong than that many come at once.
+            kind = DatabaseBusy if self._stored_at_s > began_at_s else DatabaseUnavailable
+            raise kind("no turn for a transaction in time") from None
+        if together is Alone.ALONE:
             recorded = self._record_alone(bundle)
+        else:
+            recorded, following = together
+            following.see_to()
         for event in events:
             if isinstance(event, ChatMessage):
                 metrics.MESSAGES.labels(event.direction.value).inc()
         return recorded
+
+    def replay(self, bundles: Sequence[Bundle]) -> list[list[Recorded] | BaseException]:
+        """Store what waited in a spool, in its order; answer for each, with what went wrong.
+
+        After a DatabaseUnavailable nothing further was tried.
+        """
+        answers: list[list[Recorded] | BaseException] = []
+        away: DatabaseUnavailable | None = None
+        for bundle, together in zip(bundles, self._record_together(bundles), strict=True):
+            answer: list[Recorded] | BaseException
+            if isinstance(together, tuple):
+                answer, following = together
+                following.see_to()
+            elif isinstance(together, BaseException):
+                answer = together
+            elif away is not None:
+                answer = away
+            else:
+                try:
+                    answer = self._record_alone(bundle)
+                except Exception as error:  # noqa: BLE001 - it is the answer
+                    answer = error
+            if isinstance(answer, DatabaseUnavailable):
+                away = answer
+            answers.append(answer)
+        return answers
 
     def open_session(
         self, connection_id: ConnectionId, customer: ContactIds, context_json: str = "{}"
@@ -87,37 +153,47 @@ class Intake:
 
     def _record_together(
         self, bundles: Sequence[Bundle]
-    ) -> list[list[Recorded] | BaseException | Alone]:
+    ) -> list[tuple[list[Recorded], _Following] | BaseException | Alone]:
         """Record what several callers brought; whatever stands in one's way it meets alone."""
+        outcome = Outcome()
         answers: dict[Bundle, list[Recorded] | BaseException] = {}
         try:
-            answers |= self._continue(bundles)
+            answers |= self._continue(bundles, outcome)
             rest = [one for one in bundles if one not in answers]
             if rest:
-                answers |= self._record_batch(rest)
+                answers |= self._record_batch(rest, outcome)
         except DatabaseUnavailable as error:
             if not may_work_at_once(error):
                 for one in bundles:
                     answers.setdefault(one, DatabaseUnavailable(str(error)))
         except Exception as error:  # noqa: BLE001 - it is one of theirs, and comes again to its own
             log.info("intake_group_broken_up", cause=type(error).__name__, bundles=len(bundles))
-        return [answers.get(one, Alone.ALONE) for one in bundles]
+        following = _Following(self._follow_up, outcome)
+        return [
+            (answer, following) if isinstance(answer, list) else answer
+            for answer in (answers.get(one, Alone.ALONE) for one in bundles)
+        ]
 
-    def _continue(self, bundles: Sequence[Bundle]) -> Answers:
-        outcome = Outcome()
+    def _continue(self, bundles: Sequence[Bundle], outcome: Outcome) -> Answers:
+        continued = Outcome()
         with self._database.statements() as db:
-            answers = continue_chats(db, bundles, outcome)
-        self._follow_up.run(outcome)
+            answers = continue_chats(db, bundles, continued)
+        outcome.absorb(continued)
+        if answers:
+            self._stored_at_s = monotonic_s()
         return answers
 
     def _record_batch(
-        self, bundles: Sequence[Bundle]
+        self, bundles: Sequence[Bundle], outcome: Outcome
     ) -> dict[Bundle, list[Recorded] | BaseException]:
+        held_after = self._held_after()
+        connection_ids = {one.connection_id for one in bundles}
         with self._database.transaction() as db:
-            batch = Batch(db, (one.connection_id for one in bundles), with_others=True)
+            batch = Batch(db, connection_ids, with_others=True, held_after=held_after)
             known = [one for one in bundles if batch.knows(one.connection_id)]
             answers = batch.record(known)
-        self._follow_up.run(batch.outcome)
+        outcome.absorb(batch.outcome)
+        self._stored_at_s = monotonic_s()
         unknown = {one: _unknown(one.connection_id) for one in bundles if one not in known}
         return {**answers, **unknown}
 
@@ -131,10 +207,13 @@ class Intake:
         connection_id: ConnectionId,
         work: Callable[[Batch], T],
         tries_left: int = MOST_TRIES - 1,
+        began_at_s: float | None = None,
     ) -> T:
+        began_at_s = monotonic_s() if began_at_s is None else began_at_s
+        held_after = self._held_after()
         try:
             with self._database.transaction() as db:
-                batch = Batch(db, [connection_id])
+                batch = Batch(db, [connection_id], held_after=held_after)
                 if not batch.knows(connection_id):
                     raise _unknown(connection_id)
                 answer = work(batch)
@@ -143,10 +222,12 @@ class Intake:
             # a connection from before a restart: another try finds things settled. Anything else
             # would only fail again.
             is_away = isinstance(error, DatabaseUnavailable) and not may_work_at_once(error)
-            if is_away or not tries_left:
+            is_late = monotonic_s() - began_at_s > TRY_AGAIN_WITHIN_S
+            if is_away or is_late or not tries_left:
                 raise
             log.info("intake_tried_again", cause=type(error).__name__)
-            return self._in_transaction(connection_id, work, tries_left - 1)
+            return self._in_transaction(connection_id, work, tries_left - 1, began_at_s)
+        self._stored_at_s = monotonic_s()
         self._follow_up.run(batch.outcome)
         return answer
 

@@ -63,10 +63,14 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """One caller's events of one connection, in their order."""
+    """One caller's events of one connection, in their order.
+
+    ``waited_since`` is when they arrived, where they waited in a spool since.
+    """
 
     connection_id: ConnectionId
     events: Sequence[Event]
+    waited_since: datetime | None = None
 
     @property
     def chat(self) -> list[ChatMessage]:
@@ -74,9 +78,13 @@ class Bundle:
         return [one for one in self.events if isinstance(one, InboundMessage | OwnMessage)]
 
     @property
-    def is_one_message(self) -> bool:
-        """Whether a message is all there is."""
-        return len(self.events) == 1 and isinstance(self.events[0], InboundMessage | OwnMessage)
+    def is_plain(self) -> bool:
+        """Whether a message that arrives now is all there is."""
+        return (
+            len(self.events) == 1
+            and isinstance(self.events[0], InboundMessage | OwnMessage)
+            and self.waited_since is None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ def continue_chats(db: Connection, bundles: Sequence[Bundle], outcome: Outcome) 
 
     Whatever is not as plain has no answer, and is left to `Batch`.
     """
-    plain = [bundle for bundle in bundles if bundle.is_one_message]
+    plain = [bundle for bundle in bundles if bundle.is_plain]
     if not plain:
         return {}
     items = [
@@ -118,16 +126,25 @@ class Batch:
 
     ``with_others``: the batch is of several callers, and none of them is to wait for a customer
     somebody else holds, or for a merge. Bundles that would have to have no answer.
+    ``held_after``: what falls due after this instant stays open, for messages older than that may
+    still wait in a spool.
     """
 
     def __init__(
-        self, db: Connection, connection_ids: Iterable[ConnectionId], *, with_others: bool = False
+        self,
+        db: Connection,
+        connection_ids: Iterable[ConnectionId],
+        *,
+        with_others: bool = False,
+        held_after: datetime | None = None,
     ) -> None:
         self._db = db
         self._with_others = with_others
+        self._held_after = held_after
         self._rules = sessions.rules_of(db, set(connection_ids))
         self._owners: dict[Person, ContactId] = {}
         self._locked: dict[ContactId, LockedContact] = {}
+        self._closable_until = held_after
         self.outcome = Outcome()
 
     def knows(self, connection_id: ConnectionId) -> bool:
@@ -145,9 +162,10 @@ class Batch:
             for message in bundle.chat
         }
         people |= dict.fromkeys(self._known_links(bundles))
+        self._hold_back(bundle.waited_since for bundle in bundles)
         if people:
             self._hold(list(people))
-        ready = [bundle for bundle in bundles if self._is_held(bundle)]
+        ready = self._ready(bundles)
         answers = self._record_chat(ready)
         for bundle in ready:
             for event in bundle.events:
@@ -162,7 +180,7 @@ class Batch:
         self._hold([person])
         chat = (connection_id, self._owners[person])
         now = sessions.read_clock(self._db)
-        draft, _ = self._lock_open([chat], now).get(chat, (None, []))
+        draft, _ = self._lock_open({chat: now}).get(chat, (None, []))
         is_new = draft is None
         if draft is None:
             draft = open_now(self._placement_rules(connection_id, now))
@@ -187,9 +205,40 @@ class Batch:
         known = contacts.find_ids(self._db, (one for theirs in ids.values() for one in theirs))
         return [link for link in links if any(one in known for one in ids[link])]
 
-    def _placement_rules(self, connection_id: ConnectionId, now: datetime) -> Rules:
+    def _hold_back(self, waited: Iterable[datetime | None]) -> None:
+        """Let merges close nothing that a message of this very batch may still continue."""
+        instants = [one for one in (*waited, self._held_after) if one is not None]
+        self._closable_until = min(instants, default=None)
+
+    def _ready(self, bundles: Sequence[Bundle]) -> list[Bundle]:
+        """Return the bundles that can be recorded together.
+
+        Of what waited in a spool each customer has one arrival in it, for a chat may end between
+        two and is judged at one instant here; and none is recorded before an older one.
+        """
+        arrivals: dict[Chat, datetime | None] = {}
+        passed_over: set[Chat] = set()
+        ready = []
+        for bundle in bundles:
+            people = {self._person(bundle.connection_id, one.contact) for one in bundle.chat}
+            chats = {(bundle.connection_id, self._owners[person]) for person in people}
+            since = bundle.waited_since
+            if (
+                self._is_held(bundle)
+                and not chats & passed_over
+                and all(arrivals.get(chat, since) == since for chat in chats)
+            ):
+                arrivals.update(dict.fromkeys(chats, since))
+                ready.append(bundle)
+            elif since is not None:
+                passed_over |= chats
+        return ready
+
+    def _placement_rules(
+        self, connection_id: ConnectionId, now: datetime, waited_since: datetime | None = None
+    ) -> Rules:
         rules = self._rules[connection_id]
-        return Rules(now, rules.idle_gap, rules.touch_on)
+        return Rules(now, rules.idle_gap, rules.touch_on, waited_since)
 
     def _hold(self, people: list[Person]) -> None:
         """Find, make, merge and lock the contacts.
@@ -225,7 +274,8 @@ class Batch:
         )
 
     def _merge(self, merge: Merge) -> None:
-        self.outcome.close(sessions.close_overdue_of(self._db, [merge.keeper, merge.merged]))
+        both = [merge.keeper, merge.merged]
+        self.outcome.close(sessions.close_overdue_of(self._db, both, until=self._closable_until))
         for kept, replaced in sessions.join_open(self._db, merge.keeper, merge.merged):
             self.outcome.arm(kept)
             self.outcome.forget(Member(kept.business_id, replaced))
@@ -253,7 +303,13 @@ class Batch:
         for name, message in named:
             if name not in held:
                 fresh.setdefault(name, message)
-        drafts = self._place(fresh, now) if fresh else {}
+        waited = {
+            (bundle.connection_id, message.provider_message_id): bundle.waited_since
+            for bundle in bundles
+            for message in bundle.chat
+            if bundle.waited_since is not None
+        }
+        drafts = self._place(fresh, now, waited) if fresh else {}
         for connection_id in {bundle.connection_id for bundle in bundles if bundle.chat}:
             if self._rules[connection_id].is_new:
                 # Not every gateway tells its state; messages say that the link works.
@@ -284,25 +340,32 @@ class Batch:
         return answers
 
     def _place(
-        self, fresh: dict[MessageName, ChatMessage], now: datetime
+        self,
+        fresh: dict[MessageName, ChatMessage],
+        now: datetime,
+        waited: Mapping[MessageName, datetime],
     ) -> dict[MessageName, Draft]:
         by_chat: dict[Chat, list[ChatMessage]] = defaultdict(list)
-        for (connection_id, _), message in fresh.items():
-            owner = self._owners[self._person(connection_id, message.contact)]
-            by_chat[connection_id, owner].append(message)
-        open_sessions = self._lock_open(list(by_chat), now)
+        all_rules: dict[Chat, Rules] = {}
+        for name, message in fresh.items():
+            connection_id = name[0]
+            chat = connection_id, self._owners[self._person(connection_id, message.contact)]
+            by_chat[chat].append(message)
+            all_rules[chat] = self._placement_rules(connection_id, now, waited.get(name))
+        open_sessions = self._lock_open({chat: one.arrived_at for chat, one in all_rules.items()})
         rows: list[dict[str, Any]] = []
         drafts: dict[MessageName, Draft] = {}
         extended: dict[int, Draft] = {}
         openings: dict[Chat, list[_Opening]] = defaultdict(list)
         for chat, theirs in by_chat.items():
             connection_id, contact_id = chat
+            rules = all_rules[chat]
             current, just_closed = open_sessions.get(chat, (None, []))
             placed = place(
                 theirs,
                 open_session=current,
-                closed_sessions=just_closed + self._lock_spanning(chat, theirs, just_closed, now),
-                rules=self._placement_rules(connection_id, now),
+                closed_sessions=just_closed + self._lock_spanning(chat, theirs, just_closed, rules),
+                rules=rules,
             )
             begun: set[int] = set()
             for message, draft in placed:
@@ -311,7 +374,7 @@ class Batch:
                 elif id(draft) not in begun:
                     begun.add(id(draft))
                     openings[chat].append(_Opening(draft, message.contact))
-                rows.append(self._message_row(connection_id, message, draft, now))
+                rows.append(self._message_row(connection_id, message, draft, rules.arrived_at))
                 drafts[connection_id, message.provider_message_id] = draft
                 if message.customer_name:
                     self._locked[contact_id].name = message.customer_name
@@ -324,28 +387,32 @@ class Batch:
         return drafts
 
     def _lock_open(
-        self, chats: Sequence[Chat], now: datetime
+        self, arrivals: Mapping[Chat, datetime]
     ) -> dict[Chat, tuple[Draft | None, list[Draft]]]:
         """Lock the open sessions and close the overdue: ``(still open, just closed)`` each."""
-        found = sessions.lock_open(self._db, chats)
-        overdue = [draft for draft in found.values() if draft.deadline_at <= now]
+        found = sessions.lock_open(self._db, arrivals)
+        overdue = {
+            chat: draft
+            for chat, draft in found.items()
+            if draft.deadline_at <= min(arrivals[chat], self._held_after or arrivals[chat])
+        }
         if overdue:
-            self.outcome.close(
-                sessions.close_locked(self._db, [draft.id for draft in overdue], CloseReason.IDLE)
-            )
+            ids = [draft.id for draft in overdue.values()]
+            self.outcome.close(sessions.close_locked(self._db, ids, CloseReason.IDLE))
         answer: dict[Chat, tuple[Draft | None, list[Draft]]] = {}
         for chat, draft in found.items():
-            if draft.deadline_at <= now:
-                draft.closed_at, draft.close_reason = now, CloseReason.IDLE
+            if chat in overdue:
+                draft.closed_at, draft.close_reason = arrivals[chat], CloseReason.IDLE
                 answer[chat] = (None, [draft])
             else:
                 answer[chat] = (draft, [])
         return answer
 
     def _lock_spanning(
-        self, chat: Chat, theirs: Sequence[ChatMessage], known: Sequence[Draft], now: datetime
+        self, chat: Chat, theirs: Sequence[ChatMessage], known: Sequence[Draft], rules: Rules
     ) -> list[Draft]:
-        late = [at for message in theirs if (at := counted_at(message, now)) < now]
+        counted = (counted_at(message, rules.arrived_at) for message in theirs)
+        late = [at for at in counted if at < rules.now]
         if not late:
             return []
         found = sessions.lock_spanning(self._db, chat, min(late), max(late))
@@ -399,14 +466,14 @@ class Batch:
             contacts.save(self._db, changed)
 
     def _message_row(
-        self, connection_id: ConnectionId, message: ChatMessage, draft: Draft, now: datetime
+        self, connection_id: ConnectionId, message: ChatMessage, draft: Draft, arrived_at: datetime
     ) -> dict[str, Any]:
         return {
             **_row(connection_id, message),
             "business_id": str(self._rules[connection_id].business_id),
             "session_id": str(draft.id),
-            "received_at": now.isoformat(),
-            "placed_at": min(message.sent_at or now, now).isoformat(),
+            "received_at": arrived_at.isoformat(),
+            "placed_at": min(message.sent_at or arrived_at, arrived_at).isoformat(),
         }
 
 

@@ -76,6 +76,16 @@ def heartbeat_key(process: str) -> str:
     return f"ts:heartbeat:{process}"
 
 
+def spools_key() -> str:
+    """Set of the ids of all spools that ever announced themselves and did not withdraw."""
+    return "ts:{spools}:all"
+
+
+def spool_key(spool_id: str) -> str:
+    """String with a TTL: the earliest receipt that waits in a host's spool (ISO 8601)."""
+    return f"ts:{{spools}}:oldest:{spool_id}"
+
+
 def expired_channel(database: int) -> str:
     """The exact channel of expired events of one Redis database."""
     return f"__keyevent@{database}__:expired"

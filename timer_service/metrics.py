@@ -58,3 +58,12 @@ LISTENER_ERRORS = Counter("timer_listener_errors", "Passes of the listener that 
 CLOCK_STEPS = Counter(
     "timer_clock_steps", "Times nothing was closed because Postgres's clock had stepped."
 )
+
+SPOOLED = Counter(
+    "timer_spooled", "Webhooks' parts kept on this host's disk because Postgres was away."
+)
+SPOOL_REFUSED = Counter(
+    "timer_spool_refused", "Parts that could not even be kept there: answered 503."
+)
+SPOOL_REPLAYED = Counter("timer_spool_replayed", "Parts stored from the spool afterwards.")
+SPOOL_PARKED = Counter("timer_spool_parked", "Parts that could not be stored and were set aside.")

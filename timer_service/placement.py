@@ -60,18 +60,27 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the business chose, and the instant of arrival by Postgres's clock."""
+    """What the business chose, the present instant by Postgres's clock, and that of arrival.
+
+    They are one and the same, but for what waited in a spool: it is judged at its arrival.
+    """
 
     now: datetime
     idle_gap: timedelta
     touch_on: TouchOn
+    waited_since: datetime | None = None
+
+    @property
+    def arrived_at(self) -> datetime:
+        """When the messages arrived, never later than now."""
+        return self.now if self.waited_since is None else min(self.waited_since, self.now)
 
 
-def counted_at(message: ChatMessage, now: datetime) -> datetime:
+def counted_at(message: ChatMessage, arrived_at: datetime) -> datetime:
     """Return the instant at which a message counts."""
-    if message.sent_at is not None and message.sent_at < now - LATE_AFTER:
+    if message.sent_at is not None and message.sent_at < arrived_at - LATE_AFTER:
         return message.sent_at
-    return now
+    return arrived_at
 
 
 def place(
@@ -83,19 +92,20 @@ def place(
 ) -> list[tuple[M, Draft]]:
     """Give each new message of one contact on one connection its session.
 
-    ``open_session`` must not be overdue: the caller closes an overdue one first and passes it among
-    ``closed_sessions``, which need hold only those that span a late message. The drafts are
-    changed in place; new ones appear in the answer, which is in the order of placement.
+    ``open_session`` must not be overdue at their arrival: the caller closes one that is first and
+    passes it among ``closed_sessions``, which need hold only those that span a late message. The
+    drafts are changed in place; new ones appear in the answer, which is in the order of placement.
     """
     candidates = list(closed_sessions)
     placed: list[tuple[M, Draft]] = []
     for at, message in sorted(
-        ((counted_at(message, rules.now), message) for message in messages),
+        ((counted_at(message, rules.arrived_at), message) for message in messages),
         key=lambda pair: pair[0],
     ):
         draft = _find(at, open_session, candidates, rules)
         if draft is None:
-            draft = _begin(at, rules)
+            # Beside an open one that began later there can be no other open one.
+            draft = _begin(at, rules, is_over=open_session is not None)
             if draft.is_open:
                 open_session = draft
             else:
@@ -108,15 +118,18 @@ def place(
 def _find(
     at: datetime, open_session: Draft | None, closed: Sequence[Draft], rules: Rules
 ) -> Draft | None:
-    is_alive = at + rules.idle_gap > rules.now
+    ends_at = at + rules.idle_gap
     if open_session is not None and open_session.started_at <= at:
         return open_session
     if at < rules.now:
+        is_alive = ends_at > rules.now
         for draft in closed:
             # A message that keeps the chat alive does not vanish into a session closed at birth.
             if draft.spans(at) and not (is_alive and draft.close_reason is CloseReason.RECOVERED):
                 return draft
-    return open_session if is_alive else None
+    if open_session is None or ends_at <= max(rules.arrived_at, open_session.started_at):
+        return None
+    return open_session
 
 
 def open_now(rules: Rules) -> Draft:
@@ -124,9 +137,9 @@ def open_now(rules: Rules) -> Draft:
     return _begin(rules.now, rules)
 
 
-def _begin(at: datetime, rules: Rules) -> Draft:
+def _begin(at: datetime, rules: Rules, *, is_over: bool = False) -> Draft:
     deadline_at = at + rules.idle_gap
-    is_over = deadline_at <= rules.now
+    is_over = is_over or deadline_at <= rules.arrived_at
     return Draft(
         id=new_id(),
         started_at=at,

@@ -17,24 +17,57 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from redis import BlockingConnectionPool, ConnectionPool, Redis, RedisError
+from redis import exceptions as redis_exceptions
 from redis.backoff import NoBackoff
 from redis.client import PubSub
-from redis.connection import parse_url
+from redis.connection import AbstractConnection, Connection, ConnectionInterface, parse_url
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
+from timer_service.circuit import Circuit
 from timer_service.errors import RedisUnavailable
 
 REQUEST_TIMEOUT_S = 0.2
 BACKGROUND_TIMEOUT_S = 2.0
+PAUSE_S = 0.5
+"""How long callers are refused at once after Redis could not be reached or said nothing."""
+
+
+class _CautiousPool(BlockingConnectionPool):
+    """Hands out no connection for a moment after one broke: one webhook pays, not all of them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self._circuit = Circuit(PAUSE_S)
+
+    def get_connection(self, command_name: Any = None, *keys: Any, **options: Any) -> Connection:  # noqa: ARG002 - theirs
+        """Return a connection that works.
+
+        Raises:
+            redis.exceptions.ConnectionError: there is none, or Redis was away a moment ago.
+        """
+        if not self._circuit.may_call():
+            raise redis_exceptions.ConnectionError("Redis was away a moment ago")
+        try:
+            connection: Connection = super().get_connection()  # type: ignore[no-untyped-call]
+        except (RedisError, OSError):
+            self._circuit.failed()
+            raise
+        return connection
+
+    def release(self, connection: ConnectionInterface) -> None:
+        """Take a connection back, broken or not."""
+        if isinstance(connection, AbstractConnection) and not connection.is_connected:
+            self._circuit.failed()
+        else:
+            self._circuit.answered()
+        super().release(connection)  # type: ignore[no-untyped-call]
 
 
 def request_client(url: str) -> Redis:
     """Make the client of the request path: an answer or an error within its share of a second."""
     return Redis.from_pool(
-        BlockingConnectionPool.from_url(
-            url, max_connections=50, timeout=0.05, **_options(REQUEST_TIMEOUT_S)
-        )
+        _CautiousPool.from_url(url, max_connections=50, timeout=0.05, **_options(REQUEST_TIMEOUT_S))
     )
 
 
@@ -54,10 +87,22 @@ def pubsub_client(url: str) -> Redis:
     )
 
 
-def queue_client(url: str, *, timeout_s: float = BACKGROUND_TIMEOUT_S) -> Redis:
+def queue_client(url: str) -> Redis:
     """Make RQ's client. RQ decodes for itself, and raises the time-out where it blocks."""
     return Redis.from_pool(
-        ConnectionPool.from_url(url, **_options(timeout_s, decode_responses=False))
+        ConnectionPool.from_url(url, **_options(BACKGROUND_TIMEOUT_S, decode_responses=False))
+    )
+
+
+def request_queue_client(url: str) -> Redis:
+    """Make RQ's client of the request path."""
+    return Redis.from_pool(
+        _CautiousPool.from_url(
+            url,
+            max_connections=50,
+            timeout=0.05,
+            **_options(REQUEST_TIMEOUT_S, decode_responses=False),
+        )
     )
 
 

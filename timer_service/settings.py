@@ -10,6 +10,7 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -21,7 +22,7 @@ from timer_service.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 
-PROMISED = frozenset({"TIMER_SPOOL_DIR", "TIMER_DATABASE_REPLICA_URL"})
+PROMISED = frozenset({"TIMER_DATABASE_REPLICA_URL"})
 """Names of the interface that this version does not use: said at start, but no reason to refuse a
 deployment that is prepared for them."""
 
@@ -60,6 +61,8 @@ class Settings(BaseSettings):
     """Fernet keys for secrets at rest, newest first, separated by commas."""
     sweep_period_s: float = Field(default=5.0, ge=0.2, le=300)
     """How often the safety net looks for what events missed."""
+    spool_dir: Path | None = None
+    """Where accepted webhooks wait while Postgres is away; without it they are answered 503."""
     summarizer: SummarizerChoice = SummarizerChoice.AUTO
     summary_model: str = "gpt-5-mini"
     """The model asked for summaries."""

@@ -326,3 +326,13 @@ callback_runs = Table(
         postgresql_where=text("next_check_at IS NOT NULL"),
     ),
 )
+
+# Which hosts' spools hold messages that no session knows of yet: closers leave alone what falls due
+# after the oldest of them. Here as in Redis, for either may be away.
+spool_announcements = Table(
+    "spool_announcements",
+    metadata,
+    Column("spool_id", Text, primary_key=True),
+    _instant("oldest_at"),
+    _instant("announced_at"),
+)

@@ -17,11 +17,14 @@ from typing import Any
 
 from timer_service import keys
 from timer_service.child_process import ChildSpec
+from timer_service.database import Database
 from timer_service.embedded import DataDirectory, prepare_postgres, prepare_redis
 from timer_service.errors import RedisUnavailable
 from timer_service.expiry_listener import PROCESS as LISTENER
 from timer_service.migrate import migrate
 from timer_service.redis_clients import redis_errors, worker_client
+from timer_service.spool import Spool
+from timer_service.spool_announcements import SpoolAnnouncements
 from timer_service.supervisor import Step
 
 SUMMARY_WORKERS = 2
@@ -70,6 +73,7 @@ def plan_deployment(
     if idle_gap_s is not None:
         env["TIMER_IDLE_GAP_S"] = str(idle_gap_s)
     env["PROMETHEUS_MULTIPROC_DIR"] = str(_fresh_folder(data.path / "metrics"))
+    env.setdefault("TIMER_SPOOL_DIR", str(data.path / "spool"))
     env["PYTHONUNBUFFERED"] = "1"
 
     def child(name: str, *words: str, **treatment: Any) -> ChildSpec:
@@ -81,6 +85,8 @@ def plan_deployment(
     plan: list[ChildSpec | Step] = [server.spec for server in servers]
     plan += [
         Step("migrate", lambda: migrate(env["TIMER_DATABASE_URL"])),
+        # Before the listener closes what messages that wait on the disk continue.
+        Step("announce spool", lambda: announce_spool(env)),
         child("listen", "listen", ready=lambda: _listens(env["TIMER_REDIS_URL"])),
         child(
             "work",
@@ -91,6 +97,20 @@ def plan_deployment(
         child("web", "web", "--host", host, "--port", str(port), ready=lambda: _is_ready(base_url)),
     ]
     return Deployment(plan, base_url, env["TIMER_ADMIN_KEY"], env)
+
+
+def announce_spool(env: Mapping[str, str]) -> None:
+    """Announce what waits in this machine's spool from before, until web does."""
+    spool = Spool(Path(env["TIMER_SPOOL_DIR"]))
+    database = Database.for_workers(env["TIMER_DATABASE_URL"], size=1)
+    client = worker_client(env["TIMER_REDIS_URL"])
+    try:
+        if spool.is_waiting:
+            SpoolAnnouncements(database, client).announce(spool.id, spool.oldest_at)
+    finally:
+        client.close()
+        database.close()
+        spool.close()
 
 
 def with_demo(deployment: Deployment, idle_gap_s: int) -> Deployment:

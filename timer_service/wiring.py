@@ -6,6 +6,7 @@ Nothing here opens a connection; each pool does at its first use.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 
 from redis import Redis
@@ -26,18 +27,24 @@ from timer_service.job_queue import JobQueue
 from timer_service.live_chats import LiveChats
 from timer_service.rebuild import Rebuilder
 from timer_service.redis_clients import (
-    REQUEST_TIMEOUT_S,
     database_of,
     default_queue_url,
     pubsub_client,
     queue_client,
     request_client,
+    request_queue_client,
     worker_client,
 )
 from timer_service.secret_box import SecretBox
 from timer_service.service import TimerService
 from timer_service.settings import Settings, load_settings
+from timer_service.spool import Spool
+from timer_service.spool_announcements import SpoolAnnouncements
+from timer_service.spool_replay import SpoolKeeper
 from timer_service.sweeper import Sweeper
+
+KEEPER_WITHIN_S = 2.0
+"""What the spool's keeper waits for Postgres: it must announce what waits soon after it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,8 @@ class WebServices:
     directory: ConnectionDirectory
     administration: Administration
     service: TimerService
+    spool: Spool | None
+    spool_keeper: SpoolKeeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,7 @@ def rq_client(settings: Settings) -> Redis:
 
 def _request_jobs(settings: Settings) -> JobQueue:
     """Put jobs into queues while somebody waits for an answer: what fails is the sweep's."""
-    return JobQueue(queue_client(queue_url(settings), timeout_s=REQUEST_TIMEOUT_S))
+    return JobQueue(request_queue_client(queue_url(settings)))
 
 
 def build_service(settings: Settings) -> TimerService:
@@ -111,15 +120,18 @@ def build_web(settings: Settings) -> WebServices:
     follow_up = FollowUp(Armer(database, live_chats), jobs)
     secret_box = SecretBox(settings.encryption_key_list())
     keys = Keys(database, settings.admin_key.get_secret_value() if settings.admin_key else None)
+    directory = ConnectionDirectory(database, secret_box)
+    spool = None if settings.spool_dir is None else Spool(settings.spool_dir)
+    announcements, keeper = _spool_keeper(settings, spool, directory)
     return WebServices(
         settings=settings,
         database=database,
         live_chats=live_chats,
         jobs=jobs,
         keys=keys,
-        intake=Intake(database, follow_up),
+        intake=Intake(database, follow_up, held_after=announcements.known_held_after),
         active_chats=ActiveChatsReader(database, live_chats),
-        directory=ConnectionDirectory(database, secret_box),
+        directory=directory,
         administration=Administration(
             database,
             keys=keys,
@@ -130,7 +142,34 @@ def build_web(settings: Settings) -> WebServices:
             idle_gap_s=settings.idle_gap_s,
         ),
         service=_service(database, live_chats, follow_up),
+        spool=spool,
+        spool_keeper=keeper,
     )
+
+
+def _spool_keeper(
+    settings: Settings, spool: Spool | None, directory: ConnectionDirectory
+) -> tuple[SpoolAnnouncements, SpoolKeeper]:
+    """Build what keeps the spool, on connections of its own, and what it hears of others."""
+    database = Database.for_workers(
+        settings.require_database_url(), size=2, within_s=KEEPER_WITHIN_S
+    )
+    client = request_client(settings.require_redis_url())
+    live_chats = LiveChats(client, settings.shards)
+    follow_up = FollowUp(Armer(database, live_chats), _request_jobs(settings))
+    announcements = SpoolAnnouncements(database, client)
+
+    def held_by_others() -> datetime | None:
+        return announcements.held_after(but=None if spool is None else spool.id)
+
+    keeper = SpoolKeeper(
+        spool,
+        intake=Intake(database, follow_up, held_after=held_by_others),
+        database=database,
+        announcements=announcements,
+        directory=directory,
+    )
+    return announcements, keeper
 
 
 def build_background(settings: Settings) -> BackgroundServices:
@@ -145,8 +184,13 @@ def build_background(settings: Settings) -> BackgroundServices:
         live_chats=live_chats,
         jobs=jobs,
         follow_up=follow_up,
-        closer=Closer(database, follow_up, ClockGuard()),
+        closer=Closer(database, follow_up, ClockGuard(), _announcements(settings, database)),
     )
+
+
+def _announcements(settings: Settings, database: Database) -> SpoolAnnouncements:
+    """What closers ask; a Redis that hangs must not hold up what Postgres can close."""
+    return SpoolAnnouncements(database, request_client(settings.require_redis_url()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +222,12 @@ def build_listener(settings: Settings) -> ListenerServices:
     follow_up = DeferredFollowUp(services.follow_up)
     listener = ExpiryListener(
         services.live_chats,
-        Closer(services.database, follow_up, ClockGuard()),
+        Closer(
+            services.database,
+            follow_up,
+            ClockGuard(),
+            _announcements(settings, services.database),
+        ),
         client=worker_client(redis_url),
         events_client=pubsub_client(redis_url),
         database=database_of(redis_url),

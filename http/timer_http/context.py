@@ -21,4 +21,9 @@ def attach_services(app: Flask, services: WebServices) -> None:
 
 def current_services() -> WebServices:
     """Return the services of the application that answers this request."""
-    return cast("WebServices", current_app.extensions[_NAME])
+    return services_of(current_app)
+
+
+def services_of(app: Flask) -> WebServices:
+    """Return the services of an application."""
+    return cast("WebServices", app.extensions[_NAME])

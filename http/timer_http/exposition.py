@@ -14,8 +14,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from timer_http.context import current_services
+from timer_service.clock import utc_now
 from timer_service.errors import DatabaseUnavailable, RedisUnavailable
 from timer_service.records.punctuality import LATEST
+from timer_service.spool import SpoolFull
 from timer_service.wiring import WebServices
 
 blueprint = APIBlueprint(
@@ -52,6 +54,7 @@ class _Now(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Ask Redis and Postgres; a part that cannot be had is absent."""
         yield from self._punctuality()
+        yield from self._spool()
         try:
             active = self._services.live_chats.count_all()
         except RedisUnavailable:
@@ -91,6 +94,27 @@ class _Now(Collector):
             f"How many of the latest {LATEST} closes came before their deadline: always 0.",
             value=latest.early,
         )
+
+    def _spool(self) -> Iterator[GaugeMetricFamily]:
+        """This host's: each host is scraped for its own."""
+        if self._services.spool is None:
+            return
+        try:
+            state = self._services.spool.state()
+        except SpoolFull:
+            return
+        waits_s = (utc_now() - state.oldest_at).total_seconds() if state.oldest_at else 0.0
+        for name, text, value in (
+            (
+                "waiting",
+                "Parts of webhooks that wait on this host's disk for Postgres.",
+                state.waiting,
+            ),
+            ("parked_now", "Parts that could not be stored and were set aside.", state.parked),
+            ("oldest_age_seconds", "How long the oldest of them has waited.", waits_s),
+            ("used_bytes", "How much room they take.", state.used_bytes),
+        ):
+            yield GaugeMetricFamily(f"timer_spool_{name}", text, value=value)
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Say nothing at registration, so that registering asks nobody."""

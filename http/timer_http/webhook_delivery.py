@@ -1,7 +1,8 @@
 """Sorts the items of one authentic webhook by connection and hands each its own to intake.
 
 One tenant's trouble is never another's: every connection's items are one transaction, and all are
-tried before the webhook is answered.
+tried before the webhook is answered. While Postgres is away they go to the host's spool, and while
+something waits there what comes queues behind it.
 """
 
 from __future__ import annotations
@@ -10,15 +11,20 @@ from collections import defaultdict
 from collections.abc import Sequence
 from enum import StrEnum
 
+import structlog
 from werkzeug.exceptions import ServiceUnavailable
 
 from timer_http.problems import log_unexpected
 from timer_service import metrics
+from timer_service.clock import utc_now
 from timer_service.connection_directory import KnownConnection
-from timer_service.errors import DatabaseUnavailable, NotFound
+from timer_service.errors import DatabaseBusy, DatabaseUnavailable, NotFound
 from timer_service.ids import ConnectionId
 from timer_service.intake import Intake
 from timer_service.messages import Event, ProviderName, Skipped
+from timer_service.spool import Spool, SpoolFull
+
+log = structlog.get_logger(__name__)
 
 
 class Result(StrEnum):
@@ -30,10 +36,17 @@ class Result(StrEnum):
 
 
 class Delivery:
-    """The items of one webhook."""
+    """The items of one webhook, received now.
 
-    def __init__(self, provider: ProviderName) -> None:
+    ``is_incomplete``: not all of them could be judged, so the gateway must bring them again.
+    """
+
+    def __init__(self, provider: ProviderName, intake: Intake, spool: Spool | None) -> None:
         self.provider = provider
+        self.is_incomplete = False
+        self._intake = intake
+        self._spool = spool
+        self._received_at = utc_now()
         self._events: dict[ConnectionId, list[Event]] = defaultdict(list)
         self._has_foreign = False
 
@@ -47,47 +60,68 @@ class Delivery:
         else:
             self._events[connection.id].append(event)
 
-    def hand_over(self, intake: Intake) -> Result:
+    def hand_over(self) -> Result:
         """Hand each connection's events to intake, in their order.
 
         Raises:
             ServiceUnavailable: something of it is not stored; all of it may be brought again.
         """
-        has_failed = False
+        has_failed = self.is_incomplete
         has_recorded = False
         for connection_id, events in self._events.items():
             try:
-                has_recorded |= self._record(intake, connection_id, events)
-            except DatabaseUnavailable:
+                has_recorded |= self._keep(connection_id, events)
+            except (DatabaseUnavailable, SpoolFull):
                 has_failed = True
             except Exception as error:  # noqa: BLE001  # whatever it is, the others' come first
                 log_unexpected(error)
                 has_failed = True
-                self._record_each(intake, connection_id, events)
+                self._record_each(connection_id, events)
         if has_failed:
             raise ServiceUnavailable("try again in a moment")
         if has_recorded:
             return Result.ACCEPTED
         return Result.FOREIGN if self._has_foreign else Result.SKIPPED
 
-    def _record(self, intake: Intake, connection_id: ConnectionId, events: Sequence[Event]) -> bool:
+    def _keep(self, connection_id: ConnectionId, events: Sequence[Event]) -> bool:
+        """Store events, or spool them; False where their connection is gone."""
+        if self._spool is None:
+            return self._record(connection_id, events)
+        if not _is_waiting(self._spool):
+            try:
+                return self._record(connection_id, events)
+            except DatabaseBusy:
+                raise  # it answers others: who comes too fast is told so
+            except DatabaseUnavailable:
+                log.info("webhook_spooled", connection_id=str(connection_id))
+        self._spool.append(connection_id, events, self._received_at)
+        return True
+
+    def _record(self, connection_id: ConnectionId, events: Sequence[Event]) -> bool:
         try:
-            intake.record(connection_id, events)
+            self._intake.record(connection_id, events)
         except NotFound:
             for _ in events:
                 self._skip("gone")
             return False
         return True
 
-    def _record_each(
-        self, intake: Intake, connection_id: ConnectionId, events: Sequence[Event]
-    ) -> None:
+    def _record_each(self, connection_id: ConnectionId, events: Sequence[Event]) -> None:
         """Store what can be stored of a batch in which one event cannot."""
         for event in events if len(events) > 1 else ():
             try:
-                intake.record(connection_id, [event])
+                self._intake.record(connection_id, [event])
             except Exception as error:  # noqa: BLE001  # the next one may be storable
                 log_unexpected(error)
 
     def _skip(self, reason: str) -> None:
         metrics.SKIPPED_ITEMS.labels(self.provider.value, reason).inc()
+
+
+def _is_waiting(spool: Spool) -> bool:
+    try:
+        return spool.is_waiting
+    except SpoolFull as error:
+        # Its disk is broken; Postgres may well be there.
+        log.warning("spool_not_read", cause=str(error))
+        return False

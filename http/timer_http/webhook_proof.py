@@ -2,7 +2,8 @@
 
 Who does not prove anything gets None, and the same work is done whether the connection exists or
 not. What the directory's copy does not know, or does not believe, is looked up afresh once, so a
-new connection or secret works at once.
+new connection or secret works at once. While Postgres is away the copy is believed, and whoever it
+does not know at all may be known to Postgres: that is told by an error, not by None.
 """
 
 from __future__ import annotations
@@ -30,11 +31,18 @@ def find_connection(
     """Return the connection with this id if the request proves that it speaks for it.
 
     Raises:
-        DatabaseUnavailable: the connections could not be read.
+        DatabaseUnavailable: it is not known, and could not be looked up.
     """
     wanted = _as_id(connection_id)
+    is_known = False
     for fresh in (False, True):
-        connection = directory.of_provider(provider.name, fresh=fresh).get(wanted)
+        try:
+            connection = directory.of_provider(provider.name, fresh=fresh).get(wanted)
+        except DatabaseUnavailable:
+            if is_known:
+                return None
+            raise
+        is_known = connection is not None
         held = connection.secrets if connection else _nobodys_secrets(provider)
         if provider.is_authentic(incoming, held) and connection is not None:
             return connection
@@ -47,10 +55,18 @@ def find_meta_app(
     """Return the secret of the known app that signed the request, and that app's numbers.
 
     Raises:
-        DatabaseUnavailable: the connections could not be read.
+        DatabaseUnavailable: no app is known, and none could be looked up.
     """
+    is_known = False
     for fresh in (False, True):
-        for app_secret, connections in meta_apps(directory, fresh=fresh).items():
+        try:
+            apps = meta_apps(directory, fresh=fresh)
+        except DatabaseUnavailable:
+            if is_known:
+                return None
+            raise
+        is_known = len(apps) > 1  # nobody's is always there
+        for app_secret, connections in apps.items():
             if meta.PROVIDER.is_authentic(incoming, {"app_secret": app_secret}):
                 return app_secret, connections
     return None
@@ -109,13 +125,20 @@ def answer_meta_check(
     The token may be any connection's, or must be that of the one named.
 
     Raises:
-        DatabaseUnavailable: the connections could not be read.
+        DatabaseUnavailable: no token is known, and none could be looked up.
     """
     wanted = None if connection_id is None else _as_id(connection_id)
+    tokens: list[str] = []
     for fresh in (False, True):
+        try:
+            known = directory.of_provider(ProviderName.META, fresh=fresh).values()
+        except DatabaseUnavailable:
+            if tokens:
+                return None
+            raise
         tokens = [
             connection.secrets.get("verify_token", "")
-            for connection in directory.of_provider(ProviderName.META, fresh=fresh).values()
+            for connection in known
             if wanted in {None, connection.id}
         ]
         challenge = meta.verification_answer(query, tokens or [_NOBODYS_SECRET])

@@ -101,10 +101,13 @@ def receive_meta() -> Response:
         return _unauthentic(ProviderName.META)
     app_secret, connections = app
     items = meta.PROVIDER.parse(incoming, ParseContext())
+    delivery = _delivery(ProviderName.META)
     if any(item.account not in connections for item in items if item.account is not None):
         # Perhaps a number that was connected this second.
-        connections = proof.meta_apps(directory, fresh=True).get(app_secret, {})
-    delivery = Delivery(ProviderName.META)
+        try:
+            connections = proof.meta_apps(directory, fresh=True).get(app_secret, {})
+        except DatabaseUnavailable:
+            delivery.is_incomplete = True
     for item in items:
         delivery.add(connections.get(item.account or ""), item.event)
     return _accepted(delivery)
@@ -119,7 +122,7 @@ def receive_meta_connection(path: ByConnection) -> Response:
     )
     if connection is None:
         return _unauthentic(ProviderName.META)
-    delivery = Delivery(ProviderName.META)
+    delivery = _delivery(ProviderName.META)
     for item in meta.PROVIDER.parse(incoming, ParseContext(own_number=connection.own_number)):
         is_its_own = item.account == connection.external_id
         delivery.add(connection if is_its_own else None, item.event)
@@ -135,7 +138,7 @@ def receive_waha(path: ByConnection) -> Response:
     )
     if connection is None:
         return _unauthentic(ProviderName.WAHA)
-    delivery = Delivery(ProviderName.WAHA)
+    delivery = _delivery(ProviderName.WAHA)
     for item in waha.PROVIDER.parse(incoming, ParseContext(own_number=connection.own_number)):
         is_its_own = item.account in {None, connection.external_id}
         delivery.add(connection if is_its_own else None, item.event)
@@ -215,7 +218,7 @@ def _receive_baileys(connection_id: str, *parts: str) -> Response:
     context = ParseContext(
         own_number=connection.own_number, event_name=baileys.event_name_in_path(parts)
     )
-    delivery = Delivery(ProviderName.BAILEYS)
+    delivery = _delivery(ProviderName.BAILEYS)
     for item in baileys.PROVIDER.parse(incoming, context):
         delivery.add(None if _names_another(item, connection) else connection, item.event)
     return _accepted(delivery)
@@ -234,7 +237,7 @@ def _names_another(item: ParsedItem, connection: KnownConnection) -> bool:
 
 
 def _receive_twilio(incoming: WebhookRequest, numbers: Mapping[str, KnownConnection]) -> Response:
-    delivery = Delivery(ProviderName.TWILIO)
+    delivery = _delivery(ProviderName.TWILIO)
     for item in twilio.PROVIDER.parse(incoming, ParseContext()):
         delivery.add(numbers.get(item.account or ""), item.event)
     return _accepted(delivery)
@@ -275,12 +278,17 @@ def _unauthentic(provider: ProviderName) -> Response:
     return problems.problem_response(problems.unauthorized_problem())
 
 
+def _delivery(provider: ProviderName) -> Delivery:
+    services = current_services()
+    return Delivery(provider, services.intake, services.spool)
+
+
 def _accepted(delivery: Delivery) -> Response:
     """Hand over what there is, then answer.
 
     Raises:
         ServiceUnavailable: a part was not stored; the gateway must bring it again.
     """
-    result = delivery.hand_over(current_services().intake)
+    result = delivery.hand_over()
     metrics.WEBHOOKS.labels(delivery.provider.value, result.value).inc()
     return json_answer(Accepted(), HTTPStatus.OK)

@@ -47,6 +47,7 @@ from timer_service.redis_clients import default_queue_url, queue_client, worker_
 from timer_service.resources import Session
 from timer_service.secret_box import SecretBox
 from timer_service.service import TimerService
+from timer_service.spool_announcements import SpoolAnnouncements
 from timer_service.sweeper import Sweeper
 
 DANA = ContactIds(phone="972500000001")
@@ -88,7 +89,8 @@ class World:
         self.follow_up = FollowUp(self.armer, self.jobs)
         self.intake = Intake(self.database, self.follow_up)
         self.completion = Completion(self.database, self.follow_up)
-        self.closer = Closer(self.database, self.follow_up, ClockGuard(steady_s))
+        self.spools = SpoolAnnouncements(self.database, self.redis, steady_s=steady_s)
+        self.closer = Closer(self.database, self.follow_up, ClockGuard(steady_s), self.spools)
         self.active_chats = ActiveChatsReader(self.database, self.live_chats)
         self.rebuilder = Rebuilder(self.database, self.live_chats, shards)
         self.auditor = Auditor(self.database, self.live_chats, self.armer)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +63,21 @@ class _Server:
     def restart(self) -> None:
         self.kill()
         self.start()
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Let it be there and say nothing for the block: the kernel goes on taking connections."""
+        stopped = [self.pid]
+        os.kill(self.pid, signal.SIGSTOP)  # first, so that it makes no more of them
+        for pid in children_of(self.pid):
+            os.kill(pid, signal.SIGSTOP)
+            stopped.append(pid)
+        try:
+            yield
+        finally:
+            for pid in reversed(stopped):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def destroy(self) -> None:
         self.kill()
@@ -159,3 +176,14 @@ class PostgresServer(_Server):
     def _do(self, statement: str) -> None:
         with psycopg.connect(self._url, autocommit=True) as db:
             db.execute(statement.encode())
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the pids of a process's children."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = path.read_text().rpartition(")")[2].split()[1]
+            if int(parent) == pid:
+                found.append(int(path.parent.name))
+    return found

@@ -362,3 +362,34 @@ def test_closed_is_final(
         for key, closed_at in closed_before.items():
             assert next(one for one in history.sessions if id(one) == key).closed_at == closed_at
         closed_before = {id(one): one.closed_at for one in history.sessions if not one.is_open}
+
+
+def waited(minutes_ago: float) -> Rules:
+    return Rules(NOW, GAP, TouchOn.CUSTOMER, waited_since=ago(minutes_ago))
+
+
+def test_what_waited_in_a_spool_counts_at_its_arrival_and_touches_from_there() -> None:
+    draft = open_now(Rules(ago(30), GAP, TouchOn.CUSTOMER))
+    ((_, found),) = place([heard()], open_session=draft, closed_sessions=[], rules=waited(20))
+    assert found is draft
+    assert draft.deadline_at == ago(20) + GAP
+    assert draft.is_open
+
+
+def test_what_waited_in_a_spool_opens_a_session_that_is_over_by_now() -> None:
+    ((_, found),) = place([heard()], open_session=None, closed_sessions=[], rules=waited(60))
+    assert (found.is_open, found.started_at, found.deadline_at) == (True, ago(60), ago(60) + GAP)
+
+
+def test_what_waited_in_a_spool_leaves_an_open_session_alone_that_began_too_late_for_it() -> None:
+    later = open_now(Rules(ago(5), GAP, TouchOn.CUSTOMER))
+    ((_, found),) = place([heard()], open_session=later, closed_sessions=[], rules=waited(60))
+    assert found is not later
+    assert (found.close_reason, found.deadline_at) == (Reason.RECOVERED, ago(60) + GAP)
+    ((_, joined),) = place([heard()], open_session=later, closed_sessions=[], rules=waited(10))
+    assert joined is later
+    assert later.started_at == ago(10)
+
+
+def test_a_clock_ahead_of_postgres_makes_nothing_arrive_in_the_future() -> None:
+    assert waited(-1).arrived_at == NOW

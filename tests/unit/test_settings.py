@@ -58,11 +58,11 @@ def test_an_unknown_name_is_refused_with_the_nearest(
 def test_a_name_promised_for_later_is_said_and_not_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("TIMER_SPOOL_DIR", "spool")
+    monkeypatch.setenv("TIMER_DATABASE_REPLICA_URL", "postgresql://h/db")
     with structlog.testing.capture_logs() as said:
         load_settings()
     assert [(one["event"], one["name"]) for one in said] == [
-        ("setting_without_effect_yet", "TIMER_SPOOL_DIR")
+        ("setting_without_effect_yet", "TIMER_DATABASE_REPLICA_URL")
     ]
 
 

@@ -274,15 +274,20 @@ def close_locked(
     return _close(db, session_ids, reason).closed
 
 
-def close_overdue_of(db: Connection, contact_ids: Sequence[ContactId]) -> list[ClosedSession]:
-    """Close as idle the overdue sessions of contacts this transaction has locked."""
+def close_overdue_of(
+    db: Connection, contact_ids: Sequence[ContactId], *, until: datetime | None = None
+) -> list[ClosedSession]:
+    """Close as idle the overdue sessions of contacts this transaction has locked.
+
+    With ``until``, only those that fell due by then.
+    """
     overdue = db.execute(
         text("""
             SELECT id FROM sessions
             WHERE contact_id = ANY(CAST(:contact_ids AS uuid[])) AND state = 'open'
-              AND deadline_at <= clock_timestamp()
+              AND deadline_at <= least(clock_timestamp(), CAST(:until AS timestamptz))
             ORDER BY id FOR UPDATE"""),
-        {"contact_ids": list(contact_ids)},
+        {"contact_ids": list(contact_ids), "until": until},
     ).scalars()
     return close_locked(db, list(overdue), CloseReason.IDLE)
 
@@ -437,6 +442,17 @@ def still_open(db: Connection, session_ids: Sequence[SessionId]) -> list[Armable
         {"ids": list(session_ids)},
     )
     return [Armable(row.business_id, row.id, row.version, row.remaining_ms) for row in rows]
+
+
+def due_by(db: Connection, session_ids: Sequence[SessionId], until: datetime) -> list[SessionId]:
+    """Return those of these open sessions that fall due by an instant."""
+    found = db.execute(
+        text("""
+            SELECT id FROM sessions
+            WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'open' AND deadline_at <= :until"""),
+        {"ids": list(session_ids), "until": until},
+    ).scalars()
+    return list(found)
 
 
 def read_clock(db: Connection) -> datetime:

@@ -1,0 +1,137 @@
+"""The spool's SQLite file: webhooks' events that wait on this host's disk until Postgres is back.
+
+Called by `spool`, which owns locking and limits. An instant here is whole microseconds since the
+epoch. Rows hold what customers wrote: what is deleted is overwritten, in the file as in its log.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_BUSY_S = 0.2
+_SCHEMA = """
+    PRAGMA auto_vacuum = INCREMENTAL;
+    PRAGMA journal_mode = WAL;
+    BEGIN IMMEDIATE;
+    CREATE TABLE IF NOT EXISTS spooled (
+      seq INTEGER PRIMARY KEY AUTOINCREMENT,
+      received_us INTEGER NOT NULL,
+      connection_id TEXT NOT NULL,
+      events TEXT NOT NULL,
+      tries INTEGER NOT NULL DEFAULT 0,
+      parked INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX IF NOT EXISTS ix_spooled_waiting ON spooled (received_us) WHERE parked = 0;
+    CREATE TABLE IF NOT EXISTS about (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), id TEXT);
+    INSERT OR IGNORE INTO about VALUES (1, lower(hex(randomblob(16))));
+    COMMIT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One connection's events of one webhook. ``tries``: how often a replay of it was begun."""
+
+    seq: int
+    received_us: int
+    connection_id: str
+    events: str
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the file holds."""
+
+    waiting: int
+    parked: int
+    oldest_us: int | None
+    used_bytes: int
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file, making its tables where they are missing; any thread may use it, one a time.
+
+    Every commit is on the disk when it returns.
+    """
+    db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    db.executescript(_SCHEMA)
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA secure_delete = ON")
+    return db
+
+
+def read_id(db: sqlite3.Connection) -> str:
+    """Return what this file is known by."""
+    return str(db.execute("SELECT id FROM about").fetchone()[0])
+
+
+def has_waiting(db: sqlite3.Connection) -> bool:
+    """Tell whether a row waits; parked ones do not."""
+    return bool(db.execute("SELECT EXISTS (SELECT 1 FROM spooled WHERE parked = 0)").fetchone()[0])
+
+
+def oldest_us(db: sqlite3.Connection) -> int | None:
+    """Return the earliest receipt that waits."""
+    found: int | None = db.execute(
+        "SELECT min(received_us) FROM spooled WHERE parked = 0"
+    ).fetchone()[0]
+    return found
+
+
+def used_bytes(db: sqlite3.Connection) -> int:
+    """Return how much of the file is in use."""
+    pages, free, size = (
+        db.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+def totals(db: sqlite3.Connection) -> Totals:
+    """Return what the file holds."""
+    waiting, parked = db.execute(
+        "SELECT count(*) FILTER (WHERE parked = 0), count(*) FILTER (WHERE parked = 1) FROM spooled"
+    ).fetchone()
+    return Totals(waiting, parked, oldest_us(db), used_bytes(db))
+
+
+def add(db: sqlite3.Connection, rows: Sequence[tuple[int, str, str]]) -> None:
+    """Add ``(received_us, connection_id, events)`` each, in the caller's transaction."""
+    db.executemany(
+        "INSERT INTO spooled (received_us, connection_id, events) VALUES (?, ?, ?)", rows
+    )
+
+
+def oldest(db: sqlite3.Connection, limit: int) -> list[Row]:
+    """Return the rows that wait in the order they came."""
+    rows = db.execute(
+        "SELECT seq, received_us, connection_id, events, tries FROM spooled WHERE parked = 0 "
+        "ORDER BY seq LIMIT ?",
+        [limit],
+    )
+    return [Row(*row) for row in rows]
+
+
+def count_try(db: sqlite3.Connection, seqs: Iterable[int], by: int) -> None:
+    """Count a replay of these rows as begun, or with -1 as not to be counted after all."""
+    db.executemany("UPDATE spooled SET tries = tries + ? WHERE seq = ?", [(by, s) for s in seqs])
+
+
+def delete(db: sqlite3.Connection, seqs: Iterable[int]) -> None:
+    """Delete rows."""
+    db.executemany("DELETE FROM spooled WHERE seq = ?", [(seq,) for seq in seqs])
+
+
+def park(db: sqlite3.Connection, seqs: Iterable[int]) -> None:
+    """Set rows aside: they are kept, and nobody tries them again."""
+    db.executemany("UPDATE spooled SET parked = 1 WHERE seq = ?", [(seq,) for seq in seqs])
+
+
+def shrink(db: sqlite3.Connection) -> None:
+    """Give back what is free, and empty the log that still holds deleted rows."""
+    db.execute("PRAGMA incremental_vacuum").fetchall()
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

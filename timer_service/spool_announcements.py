@@ -1,0 +1,142 @@
+"""Which hosts hold messages in their spools, so that nothing is closed that they continue.
+
+A spool's keeper announces the oldest receipt that waits in it, in Redis and in Postgres, for either
+may be away; closers and intake ask. A host that was silent for a minute counts no longer: its disk
+may be gone. Nothing here decides what is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+
+from redis import Redis
+
+from timer_service import keys
+from timer_service.clock import monotonic_s
+from timer_service.database import Database
+from timer_service.errors import DatabaseUnavailable, RedisUnavailable
+from timer_service.records import spools
+from timer_service.redis_clients import redis_errors
+
+SILENT_AFTER = timedelta(seconds=60)
+"""A host that announced nothing for so long is not waited for."""
+CLOCKS_APART = timedelta(seconds=1)
+"""How far a host's clock, which dates receipts, may be ahead of Postgres's with its deadlines."""
+READ_EVERY_S = 0.25
+SETTLE_S = 2.0
+"""How long nothing is closed after Postgres was away: by then every host has announced itself."""
+NOTHING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class SpoolAnnouncements:
+    """What all hosts announce."""
+
+    def __init__(
+        self, database: Database, client: Redis, *, steady_s: Callable[[], float] = monotonic_s
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._steady_s = steady_s
+        self._lock = Lock()
+        self._known: dict[str, datetime] = {}
+        self._read_at_s: float | None = None
+        self._settled_at_s = 0.0
+
+    def announce(self, spool_id: str, oldest_at: datetime | None) -> bool:
+        """Say what the oldest receipt of a spool is, or with None that it is empty.
+
+        Returns whether it could be said everywhere; what could not must be said again.
+        """
+        name = keys.spool_key(spool_id)
+        was_said = True
+        try:
+            with redis_errors(), self._client.pipeline(transaction=False) as pipe:
+                if oldest_at is None:
+                    pipe.delete(name)
+                    pipe.srem(keys.spools_key(), spool_id)
+                else:
+                    pipe.set(name, oldest_at.isoformat(), px=SILENT_AFTER)
+                    pipe.sadd(keys.spools_key(), spool_id)
+                pipe.execute()
+        except RedisUnavailable:
+            was_said = False
+        try:
+            with self._database.statements() as db:
+                if oldest_at is None:
+                    spools.withdraw(db, spool_id)
+                else:
+                    spools.announce(db, spool_id, oldest_at)
+        except DatabaseUnavailable:
+            was_said = False
+        return was_said
+
+    def read(self) -> dict[str, datetime]:
+        """Return the oldest receipt of each spool that holds something, as told now.
+
+        Raises:
+            DatabaseUnavailable: nothing can be told, nor closed.
+        """
+        with self._database.statements() as db:
+            found = spools.announced(db, within=SILENT_AFTER)
+        try:
+            in_redis = self._read_redis()
+        except RedisUnavailable:
+            in_redis = {}
+        for spool_id, oldest_at in in_redis.items():
+            found[spool_id] = min(oldest_at, found.get(spool_id, oldest_at))
+        return found
+
+    def held_after(self, *, but: str | None = None) -> datetime | None:
+        """Return since when messages may wait somewhere, None where none do.
+
+        ``but`` names a spool that does not count. At most a moment old; what fell due by this
+        instant may be closed, nothing else.
+        """
+        oldest = [one for spool_id, one in self._current().items() if spool_id != but]
+        return min(oldest) - CLOCKS_APART if oldest else None
+
+    def known_held_after(self) -> datetime | None:
+        """Return what ``held_after`` told last, asking nobody: for those who cannot wait."""
+        oldest = self._known.values()
+        return min(oldest) - CLOCKS_APART if oldest else None
+
+    def closable_until(self) -> datetime | None:
+        """Return by when a session must have fallen due to be closed now; None: by now.
+
+        Raises:
+            DatabaseUnavailable: nothing can be closed.
+        """
+        held_after = self.held_after()
+        return NOTHING if self._steady_s() < self._settled_at_s else held_after
+
+    def postgres_was_away(self) -> None:
+        """Close nothing for a moment: hosts that could not announce themselves will now."""
+        self._settled_at_s = self._steady_s() + SETTLE_S
+
+    def _current(self) -> dict[str, datetime]:
+        read_at_s = self._read_at_s
+        if read_at_s is not None and self._steady_s() - read_at_s < READ_EVERY_S:
+            return self._known
+        with self._lock:
+            if self._read_at_s == read_at_s:
+                try:
+                    self._known = self.read()
+                except DatabaseUnavailable:
+                    self.postgres_was_away()
+                    raise
+                self._read_at_s = self._steady_s()
+            return self._known
+
+    def _read_redis(self) -> dict[str, datetime]:
+        with redis_errors():
+            spool_ids = sorted(str(one) for one in self._client.smembers(keys.spools_key()))
+            if not spool_ids:
+                return {}
+            found = self._client.mget([keys.spool_key(one) for one in spool_ids])
+        return {
+            one: datetime.fromisoformat(str(oldest))
+            for one, oldest in zip(spool_ids, found, strict=True)
+            if oldest is not None
+        }

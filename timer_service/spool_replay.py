@@ -1,0 +1,173 @@
+"""Replays this host's spool once Postgres answers, and announces what waits in it.
+
+A thread of every web process runs the keeper; a lock on the folder lets one of them replay. Replays
+are ordinary redeliveries in the order of receipt, each judged at its own receipt, so one that was
+cut short anywhere is simply done again. What cannot be stored is set aside after three tries,
+deaths counted, and never stands in the others' way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from threading import Event
+
+import structlog
+
+from timer_service import metrics
+from timer_service.clock import monotonic_s
+from timer_service.connection_directory import ConnectionDirectory
+from timer_service.database import Database
+from timer_service.errors import DatabaseUnavailable, NotFound, TimerServiceError
+from timer_service.intake import Intake
+from timer_service.intake_batch import Bundle
+from timer_service.records import sessions
+from timer_service.records.spool_file import Row
+from timer_service.spool import Spool, connection_of, received_at
+from timer_service.spool_announcements import SpoolAnnouncements
+from timer_service.spooled_events import decode
+
+log = structlog.get_logger(__name__)
+
+TURN_S = 0.25
+MOST_TRIES = 3
+MOST_AT_ONCE = 64
+_LEAST_TURN_S = 0.05
+_TRY_AGAIN_AFTER_S = 0.2
+
+
+class _Deadly(Exception):
+    """Whoever replayed it died, again and again."""
+
+
+class SpoolKeeper:
+    """Looks after one host's spool, and after what web must know when Postgres goes.
+
+    ``intake`` and ``database`` are the keeper's own: they may wait longer than a webhook. A host
+    without a spool has a keeper too, for what other hosts announce concerns it.
+    """
+
+    def __init__(
+        self,
+        spool: Spool | None,
+        *,
+        intake: Intake,
+        database: Database,
+        announcements: SpoolAnnouncements,
+        directory: ConnectionDirectory,
+    ) -> None:
+        self._spool = spool
+        self._intake = intake
+        self._database = database
+        self._announcements = announcements
+        self._directory = directory
+        self._is_announced = True  # by an earlier process, perhaps
+
+    def run(self, stop: Event) -> None:
+        """Keep the spool until told to stop."""
+        woken = Event() if self._spool is None else self._spool.appended
+        while not stop.is_set():
+            began_at_s = monotonic_s()
+            woken.clear()
+            try:
+                self.keep_once(stop)
+            except TimerServiceError as error:
+                log.warning("spool_not_kept", cause=str(error))
+            except Exception:
+                # Whatever it was, the next webhooks must still be replayed.
+                log.exception("spool_keeper_failed")
+            stop.wait(max(0.0, _LEAST_TURN_S - (monotonic_s() - began_at_s)))
+            woken.wait(TURN_S)
+
+    def keep_once(self, stop: Event) -> int:
+        """Announce what waits, and replay it; return how many parts were stored.
+
+        Raises:
+            SpoolFull: the folder cannot be used.
+        """
+        replayed = 0
+        if self._spool is not None:
+            self._announce(self._spool)
+            if self._spool.is_waiting:
+                with self._spool.sole_replayer() as is_mine:
+                    if is_mine and self._answers():
+                        replayed = self._replay(self._spool, stop)
+        with suppress(DatabaseUnavailable):  # what is known serves on
+            self._announcements.held_after()
+            self._directory.keep_warm()
+        return replayed
+
+    def _announce(self, spool: Spool) -> None:
+        """Tell the closers what waits here."""
+        oldest_at = spool.oldest_at
+        if oldest_at is not None or self._is_announced:
+            was_said = self._announcements.announce(spool.id, oldest_at)
+            self._is_announced = oldest_at is not None or not was_said
+
+    def _replay(self, spool: Spool, stop: Event) -> int:
+        replayed = 0
+        log.info("spool_replay_began", waiting=spool.state().waiting)
+        while not stop.is_set():
+            rows = spool.take(MOST_AT_ONCE)
+            if not rows:
+                spool.shrink()
+                log.info("spool_replayed", parts=replayed)
+                break
+            stored, is_away = self._replay_rows(spool, rows, stop)
+            replayed += stored
+            self._announce(spool)
+            if is_away:
+                break
+        return replayed
+
+    def _replay_rows(self, spool: Spool, rows: Sequence[Row], stop: Event) -> tuple[int, bool]:
+        """Store what can be; returns how many parts, and whether Postgres is away again."""
+        bundles, failed = _read(rows)
+        answers = self._intake.replay(list(bundles.values()))
+        done: list[int] = []
+        unanswered: list[int] = []
+        for seq, answer in zip(bundles, answers, strict=True):
+            if isinstance(answer, DatabaseUnavailable):
+                unanswered.append(seq)
+            elif isinstance(answer, NotFound) or not isinstance(answer, BaseException):
+                done.append(seq)  # a connection that is gone wants its messages no more
+            else:
+                failed[seq] = answer
+        is_away = bool(unanswered) and not self._answers()
+        if unanswered and not is_away:
+            # It answers all others, so it is what this one holds. Tried alone it shows.
+            failed[unanswered.pop(0)] = DatabaseUnavailable("it takes too long")
+        tries = {row.seq: row.tries + 1 for row in rows}
+        parked = [seq for seq in failed if tries[seq] >= MOST_TRIES]
+        for seq, error in failed.items():
+            kind = type(error).__name__
+            log.warning("spool_replay_failed", part=seq, tries=tries[seq], kind=kind)
+        spool.settle(done=done, untried=unanswered, parked=parked)
+        metrics.SPOOL_REPLAYED.inc(len(done))
+        metrics.SPOOL_PARKED.inc(len(parked))
+        if len(parked) < len(failed):
+            stop.wait(_TRY_AGAIN_AFTER_S)
+        return len(done), is_away
+
+    def _answers(self) -> bool:
+        try:
+            with self._database.statements() as db:
+                sessions.read_clock(db)
+        except DatabaseUnavailable:
+            return False
+        return True
+
+
+def _read(rows: Sequence[Row]) -> tuple[dict[int, Bundle], dict[int, BaseException]]:
+    bundles: dict[int, Bundle] = {}
+    failed: dict[int, BaseException] = {}
+    for row in rows:
+        if row.tries >= MOST_TRIES:
+            failed[row.seq] = _Deadly()
+            continue
+        try:
+            events = decode(row.events)
+            bundles[row.seq] = Bundle(connection_of(row), events, received_at(row))
+        except ValueError as error:
+            failed[row.seq] = error
+    return bundles, failed
