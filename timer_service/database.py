@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from timer_service.database_connection import Limits, limit_connections
 from timer_service.errors import ConfigurationError, DatabaseUnavailable
 
 REQUEST_POOL_WAIT_S = 0.2
@@ -47,7 +48,7 @@ def sqlalchemy_url(url: str) -> str:
 
 
 def _make_engine(url: str, *, size: int, wait_s: float, statement_ms: int) -> Engine:
-    return create_engine(
+    engine = create_engine(
         sqlalchemy_url(url),
         pool_size=size,
         max_overflow=0,
@@ -58,12 +59,10 @@ def _make_engine(url: str, *, size: int, wait_s: float, statement_ms: int) -> En
             "connect_timeout": 2,
             "tcp_user_timeout": statement_ms,
             "application_name": "timer-service",
-            "options": (
-                f"-c statement_timeout={statement_ms} -c timezone=UTC "
-                f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}"
-            ),
         },
     )
+    limit_connections(engine, Limits(statement_ms, IDLE_IN_TRANSACTION_MS))
+    return engine
 
 
 @contextmanager
@@ -119,29 +118,14 @@ class Database:
     def statements(self) -> Iterator[Connection]:
         """Let each statement of the block be a transaction of its own: one round trip, not three.
 
+        Behind a pooler the block is one transaction, as there is no other way to limit it.
+
         Raises:
             DatabaseUnavailable: as for ``transaction``.
         """
         with _database_errors(), self._autocommit.connect() as db:
             yield db
-
-    @contextmanager
-    def exclusively(self, lock_key: int) -> Iterator[bool]:
-        """Hold an advisory lock for the block, on a connection of its own.
-
-        Yields whether it is ours; it ends with the connection, so a dead holder holds nothing.
-
-        Raises:
-            DatabaseUnavailable: as for ``transaction``.
-        """
-        with self.statements() as db:
-            key = {"key": lock_key}
-            is_mine = db.execute(text("SELECT pg_try_advisory_lock(:key)"), key).scalar_one()
-            try:
-                yield bool(is_mine)
-            finally:
-                if is_mine:
-                    db.execute(text("SELECT pg_advisory_unlock(:key)"), key)
+            db.commit()  # asks Postgres only where a transaction is open, so behind a pooler
 
     def close(self) -> None:
         """Close every connection of the pool."""

@@ -22,6 +22,9 @@ SKIPPED_ITEMS = Counter(
     ["provider", "reason"],
 )
 SESSIONS_CLOSED = Counter("timer_sessions_closed", "Sessions closed.", ["reason"])
+SESSIONS_ERASED = Counter(
+    "timer_sessions_erased", "Sessions deleted for good: of erased businesses, or kept long enough."
+)
 SUMMARIES = Counter("timer_summaries", "Summary jobs finished.", ["outcome"])
 
 CLAIMS = Counter(

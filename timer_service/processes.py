@@ -55,7 +55,7 @@ def stop_on_signals() -> threading.Event:
 
 
 def run_listener(settings: Settings) -> None:
-    """Run the expiry listener, the sweeper and the rebuilder."""
+    """Run the expiry listener, the sweeper, the rebuilder and the eraser."""
     with _database(settings) as database:
         check_shards(database, settings.shards)
     sys.setswitchinterval(SWITCH_EVERY_S)
@@ -64,6 +64,7 @@ def run_listener(settings: Settings) -> None:
     others = [
         threading.Thread(target=services.sweeper.run, args=(stop,), name="sweeper"),
         threading.Thread(target=services.rebuilder.run, args=(stop,), name="rebuilder"),
+        threading.Thread(target=services.eraser.run, args=(stop,), name="eraser"),
     ]
     for thread in others:
         thread.start()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -58,6 +59,8 @@ class Settings(BaseSettings):
     """The key above all businesses; made at the first start where it is not set."""
     encryption_keys: SecretStr | None = None
     """Fernet keys for secrets at rest, newest first, separated by commas."""
+    retention_days: int | None = Field(default=None, ge=1, le=36_500)
+    """How long closed sessions and their messages are kept; for ever where it is not set."""
     sweep_period_s: float = Field(default=5.0, ge=0.2, le=300)
     """How often the safety net looks for what events missed."""
     summarizer: SummarizerChoice = SummarizerChoice.AUTO
@@ -78,6 +81,11 @@ class Settings(BaseSettings):
             for key in split_keys(value):
                 Fernet(key)
         return value
+
+    @property
+    def kept_for(self) -> timedelta | None:
+        """How long closed sessions and their messages are kept; None: for ever."""
+        return None if self.retention_days is None else timedelta(days=self.retention_days)
 
     def encryption_key_list(self) -> list[str]:
         """Return the Fernet keys, newest first.

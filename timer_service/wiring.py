@@ -19,6 +19,7 @@ from timer_service.clock_guard import ClockGuard
 from timer_service.closing import Closer, Completion
 from timer_service.connection_directory import ConnectionDirectory
 from timer_service.database import Database
+from timer_service.eraser import Eraser
 from timer_service.expiry_listener import ExpiryListener
 from timer_service.follow_up import DeferredFollowUp, FollowUp
 from timer_service.intake import Intake
@@ -125,7 +126,7 @@ def build_web(settings: Settings) -> WebServices:
             keys=keys,
             secret_box=secret_box,
             completion=Completion(database, follow_up),
-            follow_up=follow_up,
+            eraser=Eraser(database, follow_up),
             public_url=settings.public_url,
             idle_gap_s=settings.idle_gap_s,
         ),
@@ -156,6 +157,7 @@ class ListenerServices:
     listener: ExpiryListener
     sweeper: Sweeper
     rebuilder: Rebuilder
+    eraser: Eraser
 
 
 def build_listener(settings: Settings) -> ListenerServices:
@@ -186,7 +188,8 @@ def build_listener(settings: Settings) -> ListenerServices:
         on_untrusted=lambda _shard: rebuilder.want(),
         follow_up=follow_up.run_thread,
     )
-    return ListenerServices(listener, sweeper, rebuilder)
+    eraser = Eraser(services.database, services.follow_up, kept_for=settings.kept_for)
+    return ListenerServices(listener, sweeper, rebuilder, eraser)
 
 
 @lru_cache(maxsize=1)
