@@ -22,7 +22,7 @@ from timer_service.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 
-PROMISED = frozenset({"TIMER_SPOOL_DIR", "TIMER_DATABASE_REPLICA_URL"})
+PROMISED = frozenset({"TIMER_SPOOL_DIR"})
 """Names of the interface that this version does not use: said at start, but no reason to refuse a
 deployment that is prepared for them."""
 
@@ -45,6 +45,8 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     """``postgresql://user:password@host:port/name``; the truth."""
+    database_replica_url: SecretStr | None = None
+    """A streaming replica of it, for the console's lists."""
     redis_url: SecretStr | None = None
     """``redis://…`` or ``rediss://…`` with a database of our own; the clock."""
     queue_redis_url: SecretStr | None = None

@@ -38,6 +38,7 @@ from timer_service.redis_clients import (
 from timer_service.secret_box import SecretBox
 from timer_service.service import TimerService
 from timer_service.settings import Settings, load_settings
+from timer_service.stale_lists import StaleLists
 from timer_service.sweeper import Sweeper
 
 
@@ -55,6 +56,7 @@ class WebServices:
     directory: ConnectionDirectory
     administration: Administration
     service: TimerService
+    lists: StaleLists
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,13 @@ def build_web(settings: Settings) -> WebServices:
             idle_gap_s=settings.idle_gap_s,
         ),
         service=_service(database, live_chats, follow_up),
+        lists=StaleLists(database, _replica(settings)),
     )
+
+
+def _replica(settings: Settings) -> Database | None:
+    url = settings.database_replica_url
+    return None if url is None else Database.for_requests(url.get_secret_value(), size=4)
 
 
 def build_background(settings: Settings) -> BackgroundServices:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from cryptography.fernet import Fernet
@@ -105,7 +105,7 @@ class Visitors:
         self._stop = Event()
         self._thread = Thread(target=self._come)
 
-    def __enter__(self) -> Visitors:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
