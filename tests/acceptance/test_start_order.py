@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.callers import Caller, customer
-from tests.support.deployment import Parts, Process, is_ready
+from tests.support.deployment import Parts, Process, is_alive
 from tests.support.servers import PostgresServer, RedisServer
 from tests.support.waiting import wait_until
 from timer_service.child_process import kill_group
@@ -65,7 +65,7 @@ class Box:
 
     def _is_there(self, part: str) -> bool:
         if part == "web":
-            return is_ready(self.parts.base_url)
+            return is_alive(self.parts.base_url)
         return all(server._process is not None for server in self.servers.values())
 
 

@@ -298,6 +298,15 @@ def _end_hurriedly(processes: Sequence[Process]) -> None:
             process.end()  # a second signal hurries those that supervise others
 
 
+def is_alive(base_url: str) -> bool:
+    """Tell whether the web process answers at all."""
+    try:
+        answer = httpx2.get(f"{base_url}/healthz", timeout=2, trust_env=False)
+    except httpx2.HTTPError:
+        return False
+    return answer.status_code == 200
+
+
 def is_ready(base_url: str) -> bool:
     """Tell whether the web process answers and has everything it depends on."""
     try:

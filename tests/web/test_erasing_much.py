@@ -7,7 +7,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from flask.testing import FlaskClient
 
 from tests.web.shop import ADMIN_KEY, Shop, bearer
 from timer_service.eraser import Eraser
@@ -61,9 +60,8 @@ def rows_of(url: str, shop: Shop) -> dict[str, int]:
         }
 
 
-def erase_much(
-    client: FlaskClient, shop: Shop, other: Shop, services: WebServices, url: str, sessions: int
-) -> None:
+def erase_much(shop: Shop, other: Shop, services: WebServices, url: str, *, sessions: int) -> None:
+    client = shop.client
     remember(url, shop, sessions)
     kept = other.record(other.connect(), "hello")[0]["session_id"]
     other_rows = rows_of(url, other)
@@ -91,14 +89,14 @@ def url_of(settings: Settings) -> str:
 
 
 def test_thousands_of_sessions(
-    client: FlaskClient, shop: Shop, other_shop: Shop, services: WebServices, settings: Settings
+    shop: Shop, other_shop: Shop, services: WebServices, settings: Settings
 ) -> None:
-    erase_much(client, shop, other_shop, services, url_of(settings), 20_000)
+    erase_much(shop, other_shop, services, url_of(settings), sessions=20_000)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_million_sessions(
-    client: FlaskClient, shop: Shop, other_shop: Shop, services: WebServices, settings: Settings
+    shop: Shop, other_shop: Shop, services: WebServices, settings: Settings
 ) -> None:
-    erase_much(client, shop, other_shop, services, url_of(settings), 1_000_000)
+    erase_much(shop, other_shop, services, url_of(settings), sessions=1_000_000)
