@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from timer_service.database_connection import Limits, limit_connections
+from timer_service.database_connection import Connector, Limits
 from timer_service.errors import ConfigurationError, DatabaseUnavailable
 
 REQUEST_POOL_WAIT_S = 0.2
@@ -61,7 +61,7 @@ def _make_engine(url: str, *, size: int, wait_s: float, statement_ms: int) -> En
             "application_name": "timer-service",
         },
     )
-    limit_connections(engine, Limits(statement_ms, IDLE_IN_TRANSACTION_MS))
+    Connector(Limits(statement_ms, IDLE_IN_TRANSACTION_MS)).attach(engine)
     return engine
 
 

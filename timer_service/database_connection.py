@@ -7,7 +7,7 @@ prepared statements, no session's locks. Whether there is one is found out, not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,50 +48,75 @@ class Limits:
         )
 
 
-def limit_connections(engine: Engine, limits: Limits) -> None:
-    """Hold every connection of an engine to limits, whatever stands between it and Postgres.
+class Connector:
+    """Opens the connections of one engine and holds each to its limits.
 
     Straight to Postgres they are the session's, given as it starts. Behind a pooler each
     transaction brings them along with its BEGIN; so there even a single statement is a transaction
     of three round trips, and the caller of an autocommit block has to commit.
     """
 
-    @event.listens_for(engine, "do_connect")
-    def connect(
-        dialect: Dialect, entry: ConnectionPoolEntry, cargs: Sequence[Any], cparams: dict[str, Any]
+    def __init__(
+        self, limits: Limits, connect: Callable[..., psycopg.Connection[Any]] = psycopg.connect
+    ) -> None:
+        self._limits = limits
+        self._connect = connect
+        self._refuses_options = False
+
+    def attach(self, engine: Engine) -> None:
+        """Open this engine's connections from now on."""
+
+        @event.listens_for(engine, "do_connect")
+        def connect(
+            _: Dialect, entry: ConnectionPoolEntry, cargs: Sequence[Any], cparams: dict[str, Any]
+        ) -> psycopg.Connection[Any]:
+            return self.open(entry, cargs, cparams)
+
+        event.listen(engine, "begin", self.begin)
+
+    def open(
+        self, entry: ConnectionPoolEntry, cargs: Sequence[Any], cparams: dict[str, Any]
     ) -> psycopg.Connection[Any]:
-        connection, is_pooled = _connect(dialect, cargs, cparams, limits.options)
+        """Connect, and note with the pool's entry whether a pooler answered."""
+        plain = {**cparams, "autocommit": True}
+        if not self._refuses_options:
+            try:
+                connection = self._connect(*cargs, **plain, options=self._limits.options)
+            except psycopg.OperationalError as error:
+                if _REFUSED not in str(error):
+                    raise
+                self._refuses_options = True
+                log.info("postgres_behind_a_pooler", found_by="options refused")
+        if self._refuses_options:
+            connection = self._connect(*cargs, **plain)
+        is_pooled = _is_pooled(connection)
         if is_pooled:
             connection.prepare_threshold = None
+        elif self._refuses_options:  # the pooler is gone
+            connection.close()
+            self._refuses_options = False
+            return self.open(entry, cargs, cparams)
         else:
             connection.autocommit = False
         entry.info[_POOLED] = is_pooled
         return connection
 
-    @event.listens_for(engine, "begin")
-    def begin(db: Connection) -> None:
+    def begin(self, db: Connection) -> None:
+        """Begin a transaction with its limits where the session cannot keep them."""
         if db.info.get(_POOLED):
             driver: Any = db.connection.dbapi_connection
             driver.autocommit = True  # or psycopg would send a BEGIN of its own before ours
-            db.exec_driver_sql(limits.begin)
+            db.exec_driver_sql(self._limits.begin)
 
 
-def _connect(
-    dialect: Dialect, cargs: Sequence[Any], cparams: dict[str, Any], options: str
-) -> tuple[psycopg.Connection[Any], bool]:
-    """Return a connection in autocommit mode, and whether a pooler answered it."""
-    plain: Any = {**cparams, "autocommit": True}
+def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether somebody stands between: he names a backend that is not the one at work.
+
+    So one is known that takes the options and drops them (``ignore_startup_parameters = options``).
+    """
     try:
-        connection: Any = dialect.connect(*cargs, **plain, options=options)
-    except psycopg.OperationalError as error:
-        if _REFUSED not in str(error):
-            raise
-        return dialect.connect(*cargs, **plain), True  # type: ignore[return-value]
-    # One that takes the options and drops them (`ignore_startup_parameters = options`), or keeps
-    # them for one server connection only, is known by its name for the backend, which it made up.
-    try:
-        (backend,) = connection.execute("SELECT pg_backend_pid()").fetchone()
+        (backend,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (None,)
     except BaseException:
         connection.close()
         raise
-    return connection, backend != connection.info.backend_pid
+    return bool(backend != connection.info.backend_pid)
