@@ -110,26 +110,42 @@ class Eraser:
     def _step(self, walk: _Walk) -> None:
         outcome = Outcome()
         with self._database.transaction() as db:
-            if not walk.are_sessions_gone:
-                doomed = erasing.lock_of_business(
-                    db, walk.business_id, after=walk.session_at, limit=MOST_SESSIONS
-                )
-                gone = self._delete(db, doomed)
-                outcome.forgotten = [one.member for one in gone if one.is_open]
-                walk.session_at = gone[-1].at if gone else walk.session_at
-                walk.are_sessions_gone = not doomed
-            elif not walk.are_contacts_gone:
-                _, walk.contact_id = erasing.delete_contacts(
-                    db, walk.business_id, after=walk.contact_id, limit=MOST_CONTACTS
-                )
-                walk.are_contacts_gone = walk.contact_id is None
-            else:
-                outcome.forgotten = sessions.open_members(db, walk.business_id)
-                erasing.delete_business(db, walk.business_id)
-                walk.is_done = True
+            _ = (
+                self._delete_sessions(db, walk, outcome)
+                or self._delete_contacts(db, walk)
+                or self._delete_rest(db, walk, outcome)
+            )
         if walk.is_done:
             log.info("business_erased", business_id=str(walk.business_id))
         self._follow_up.run(outcome)
+
+    def _delete_sessions(self, db: Connection, walk: _Walk, outcome: Outcome) -> bool:
+        """Delete the next sessions; False where there are none, or others hold the rest."""
+        if walk.are_sessions_gone:
+            return False
+        doomed = erasing.lock_of_business(
+            db, walk.business_id, after=walk.session_at, limit=MOST_SESSIONS
+        )
+        gone = self._delete(db, doomed)
+        outcome.forgotten += [one.member for one in gone if one.is_open]
+        walk.session_at = gone[-1].at if gone else walk.session_at
+        walk.are_sessions_gone = not doomed
+        return bool(doomed)
+
+    def _delete_contacts(self, db: Connection, walk: _Walk) -> bool:
+        if walk.are_contacts_gone:
+            return False
+        deleted, walk.contact_id = erasing.delete_contacts(
+            db, walk.business_id, after=walk.contact_id, limit=MOST_CONTACTS
+        )
+        walk.are_contacts_gone = walk.contact_id is None
+        return deleted > 0
+
+    def _delete_rest(self, db: Connection, walk: _Walk, outcome: Outcome) -> bool:
+        outcome.forgotten += sessions.open_members(db, walk.business_id)
+        erasing.delete_business(db, walk.business_id)
+        walk.is_done = True
+        return True
 
     def _erase_old(self, kept_for: timedelta) -> bool:
         with self._database.transaction() as db:

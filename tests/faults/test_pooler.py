@@ -160,9 +160,9 @@ def test_the_sweep_and_the_rebuild_do_their_work(pooled: World) -> None:
     assert pooled.read("SELECT 1 FROM sessions") == []
 
 
-def rounds(world: World, count: int) -> None:
+def rounds(world: World, count: int, nth: int) -> None:
     """Do what a business does, checking after each step that all of it is its own."""
-    customers = people(4)
+    customers = people(4, first=4 * nth)
     for number in range(count):
         customer = customers[number % 4]
         words = f"{world.business_id} {number}"
@@ -180,7 +180,9 @@ def interleave(url: str, redis_url: str, count: int) -> tuple[World, World]:
     with World(url, redis_url) as one, World(url, redis_url) as other:
         one.trust()
         with ThreadPoolExecutor(8) as pool:
-            doing = [pool.submit(rounds, world, count) for _ in range(3) for world in (one, other)]
+            doing = [
+                pool.submit(rounds, world, count, nth) for nth in range(3) for world in (one, other)
+            ]
             for done in doing:
                 done.result()
         for world in (one, other):

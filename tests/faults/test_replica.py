@@ -36,11 +36,18 @@ def primary_url(primary: PostgresServer) -> Iterator[str]:
     primary.drop_database(url)
 
 
-@pytest.fixture
-def replica(primary: PostgresServer, primary_url: str) -> Iterator[ReplicaServer]:
+@pytest.fixture(scope="module")
+def one_replica(primary: PostgresServer) -> Iterator[ReplicaServer]:
+    """Hold the replica; tests take `replica`, which keeps up."""
     server = ReplicaServer(primary)
     yield server
     server.destroy()
+
+
+@pytest.fixture
+def replica(one_replica: ReplicaServer) -> ReplicaServer:
+    one_replica.delay("0")
+    return one_replica
 
 
 @pytest.fixture

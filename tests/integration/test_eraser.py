@@ -126,10 +126,10 @@ def test_step_by_step_all_of_it_goes_and_nothing_of_another(
         before = rows_left(other)
         assert erase_all(marked) > 5
         left = rows_left(other)
-    assert {name: before[name] - count for name, count in left.items()} == {
+    assert {name: count - left.get(name, 0) for name, count in before.items()} == {
         "businesses": 1, "connections": 1, "contacts": 6, "contact_ids": 6, "sessions": 6,
         "messages": 6, "callback_runs": 3, "api_keys": 0,
-    } | {name: 0 for name in left if name not in before}  # fmt: skip
+    }  # fmt: skip
 
 
 def test_the_open_sessions_are_counted_no_more(marked: World) -> None:
@@ -182,8 +182,7 @@ def test_what_somebody_holds_is_not_waited_for_and_goes_last(
     (first, *_) = marked.read("SELECT id FROM sessions ORDER BY started_at, id")
     with marked.database.transaction() as db:
         db.execute(text("SELECT 1 FROM sessions WHERE id = :id FOR NO KEY UPDATE"), first)
-        for _ in range(2):
-            assert marked.eraser.erase_once()
+        assert marked.eraser.erase_once()
         assert rows_left(marked)["sessions"] == 1
     erase_all(marked)
     assert rows_left(marked) == {}

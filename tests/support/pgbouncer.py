@@ -70,7 +70,7 @@ class PgBouncer(_Server):
         """Return how many connections to a database are open at Postgres."""
         name = database_url.rpartition("/")[2]
         with self._console() as console:
-            return sum(row[3] == name for row in console.execute("SHOW SERVERS"))
+            return sum(row[2] == name for row in console.execute("SHOW SERVERS"))
 
     def _console(self) -> psycopg.Connection:
         # Its own console speaks the simple protocol only.
