@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -21,6 +22,7 @@ from tests.support.builders import World, flush, work_off, working_environment
 from tests.support.live_sessions import trust
 from tests.support.pgbouncer import POOL_SIZE, PgBouncer
 from tests.support.servers import PostgresServer
+from tests.support.waiting import wait_until
 from tests.web.shop import ADMIN_KEY, Shop, evolution_body, path_of
 from timer_http import create_app
 from timer_service.database import Database
@@ -160,14 +162,27 @@ def test_the_sweep_and_the_rebuild_do_their_work(pooled: World) -> None:
     assert pooled.read("SELECT 1 FROM sessions") == []
 
 
+def hear(world: World, words: str, customer: ContactIds) -> UUID:
+    """Take in a message; where two connections are too few for the moment, as a gateway does it."""
+    message = world.heard(words, contact=customer)
+
+    def bring() -> UUID | None:
+        try:
+            return world.record(message)[0].session_id
+        except DatabaseUnavailable:
+            return None
+
+    return wait_until(bring, within_s=30, what="it is taken in")
+
+
 def rounds(world: World, count: int, nth: int) -> None:
     """Do what a business does, checking after each step that all of it is its own."""
     customers = people(4, first=4 * nth)
     for number in range(count):
         customer = customers[number % 4]
         words = f"{world.business_id} {number}"
-        session_id = world.hear(words, contact=customer).session_id
-        assert world.hear(f"{words} more", contact=customer).session_id == session_id
+        session_id = hear(world, words, customer)
+        assert hear(world, f"{words} more", customer) == session_id
         assert world.texts_of(session_id)[-2:] == [words, f"{words} more"]
         found = world.service.sessions(world.business_id)
         assert {one.business_id for one in found} == {world.business_id}
