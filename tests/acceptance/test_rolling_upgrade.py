@@ -79,7 +79,7 @@ class Version:
             process.start()
 
     def wait_until_ready(self) -> None:
-        wait_until(self._is_ready, within_s=START_WITHIN_S, what=f"{self.base_url} is ready")
+        wait_until(self._is_ready, within_s=2 * START_WITHIN_S, what=f"{self.base_url} is ready")
 
     def stop(self) -> None:
         """End each part as a deployment does, the web process first."""
@@ -161,7 +161,7 @@ def names_stored(business: Business, sessions: list[dict[str, Any]]) -> list[str
     ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_old_and_new_side_by_side_lose_nothing_while_the_schema_moves(
     versions: tuple[Version, Version],
 ) -> None:
