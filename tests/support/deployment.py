@@ -41,10 +41,12 @@ ADMIN_KEY = "tsa_" + "a" * 43
 class Process:
     """One program of ours, its output kept in a log; it may be started again."""
 
-    def __init__(self, name: str, *words: str, env: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, *words: str, env: Mapping[str, str], log: Path, cwd: Path | None = None
+    ) -> None:
         argv = (sys.executable, "-m", "timer_service", *words)
         self.name = name
-        self._spec = ChildSpec(name, argv, env=env)
+        self._spec = ChildSpec(name, argv, env=env, cwd=cwd)
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._log_begins = 0
