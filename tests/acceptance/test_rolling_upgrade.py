@@ -176,6 +176,7 @@ def names_stored(business: Business, sessions: list[dict[str, Any]]) -> list[str
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_old_and_new_side_by_side_lose_nothing_while_the_schema_moves(
     versions: tuple[Version, Version],

@@ -1,7 +1,7 @@
 """The whole box loses its power and its parts come back in any order: H1.
 
 Postgres, Redis, the web process and the listener in each of their 24 orders, the worker before,
-between or after them. Some of them, drawn by the day, in every run; all of them with ``--slow``.
+between or after them. One of them, drawn by the day, in every run; all of them with ``--slow``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from timer_service.messages import ProviderName
 
 IDLE_GAP_S = 2
 ORDERS = list(itertools.permutations(("postgres", "redis", "web", "listen")))
-TODAYS = random.Random(utc_now().date().toordinal()).sample(ORDERS, 2)
+TODAYS = random.Random(utc_now().date().toordinal()).sample(ORDERS, 1)
 
 
 class Box:
@@ -104,7 +104,7 @@ def come_back(box: Box, order: tuple[str, ...]) -> None:
     caller.close()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("order", TODAYS, ids=" ".join)
 def test_after_a_power_cut_the_parts_may_come_back_in_an_order_of_the_day(
     box: Box, order: tuple[str, ...]
@@ -113,7 +113,7 @@ def test_after_a_power_cut_the_parts_may_come_back_in_an_order_of_the_day(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("order", ORDERS, ids=" ".join)
 def test_after_a_power_cut_the_parts_may_come_back_in_every_order(
     box: Box, order: tuple[str, ...]
