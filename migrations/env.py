@@ -1,4 +1,4 @@
-"""Runs the revisions under an advisory lock, with time-outs, against the given database."""
+"""Runs the revisions in one transaction, under its advisory lock, with its time-outs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ MIGRATION_LOCK = 7_246_001
 
 def run_migrations() -> None:
     url = context.config.attributes["database_url"]
-    engine = create_engine(sqlalchemy_url(url), poolclass=pool.NullPool)
-    with engine.connect() as db:
-        db.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
-        db.execute(text("SET lock_timeout = '5s'"))
-        db.execute(text("SET statement_timeout = '10min'"))
-        db.commit()
+    # Prepared statements and a session's locks and settings do not survive a pooler.
+    engine = create_engine(
+        sqlalchemy_url(url), poolclass=pool.NullPool, connect_args={"prepare_threshold": None}
+    )
+    with engine.begin() as db:
+        db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        db.execute(text("SET LOCAL lock_timeout = '5s'"))
+        db.execute(text("SET LOCAL statement_timeout = '10min'"))
         context.configure(connection=db, target_metadata=metadata, compare_type=True)
-        with context.begin_transaction():
-            context.run_migrations()
-        db.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
-        db.commit()
+        context.run_migrations()
     engine.dispose()
 
 

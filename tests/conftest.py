@@ -11,6 +11,7 @@ for name in [name for name in os.environ if name.startswith(("TIMER_", "OPENAI_"
     del os.environ[name]  # before anything reads settings: a developer's own must not leak in
 
 from tests.support.chromium import find_chromium  # noqa: E402
+from tests.support.pgbouncer import PgBouncer, find_pgbouncer  # noqa: E402
 from tests.support.servers import PostgresServer, RedisServer  # noqa: E402
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
@@ -25,6 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         missing["privileged"] = "needs root"
     if find_chromium() is None:
         missing["browser"] = "no Chromium on this machine: install the package chromium"
+    if find_pgbouncer() is None:
+        missing["pooler"] = "no PgBouncer on this machine: install the package pgbouncer"
     for item in items:
         for marker, reason in missing.items():
             if item.get_closest_marker(marker) is not None:
@@ -76,6 +79,14 @@ def own_postgres_server() -> Iterator[PostgresServer]:
     server = PostgresServer()
     yield server
     server.destroy()
+
+
+@pytest.fixture
+def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    """Pool the tests' Postgres by transaction, with two connections to it; marked ``pooler``."""
+    pooler = PgBouncer(postgres_server)
+    yield pooler
+    pooler.destroy()
 
 
 @pytest.fixture

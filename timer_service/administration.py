@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -17,13 +18,16 @@ from sqlalchemy.exc import IntegrityError
 from timer_service.access import Keys
 from timer_service.closing import Completion
 from timer_service.database import Database
-from timer_service.errors import ConfigurationError, Conflict, NotFound
-from timer_service.follow_up import FollowUp, Outcome
+from timer_service.eraser import Eraser
+from timer_service.errors import ConfigurationError, Conflict, DatabaseUnavailable, NotFound
 from timer_service.ids import BusinessId, ConnectionId, new_id
 from timer_service.messages import ProviderName, Role
-from timer_service.records import businesses, connections, sessions
+from timer_service.records import businesses, connections, erasing
 from timer_service.resources import Business, Connection
 from timer_service.secret_box import SecretBox
+
+ERASE_AT_ONCE_S = 0.25
+"""How long whoever erases a business waits for its rows to go."""
 
 _FITS_A_PATH = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
 """Tokens that stand in a path as they are; any other is sent in a header."""
@@ -39,7 +43,7 @@ class Administration:
         keys: Keys,
         secret_box: SecretBox,
         completion: Completion,
-        follow_up: FollowUp,
+        eraser: Eraser,
         public_url: str,
         idle_gap_s: int,
     ) -> None:
@@ -47,7 +51,7 @@ class Administration:
         self._keys = keys
         self._secret_box = secret_box
         self._completion = completion
-        self._follow_up = follow_up
+        self._eraser = eraser
         self._public_url = public_url.rstrip("/")
         self._idle_gap_s = idle_gap_s
 
@@ -95,15 +99,17 @@ class Administration:
     def erase_business(self, business_id: BusinessId) -> None:
         """Erase a business and everything of it.
 
+        From then on nobody sees any of it. The rows of a small one are gone at once, those of a
+        large one soon (`Eraser`).
+
         Raises:
             NotFound: there is none.
         """
-        outcome = Outcome()
         with self._database.transaction() as db:
-            outcome.forgotten = sessions.open_members(db, business_id)
-            if not businesses.erase(db, business_id):
+            if not erasing.mark_business(db, business_id):
                 raise NotFound(f"there is no business {business_id}")
-        self._follow_up.run(outcome)
+        with suppress(DatabaseUnavailable):
+            self._eraser.erase_business(business_id, within_s=ERASE_AT_ONCE_S)
 
     def add_connection(
         self,

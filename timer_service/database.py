@@ -18,12 +18,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg.abc import PQGen, PQGenConn
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from timer_service.circuit import Circuit
 from timer_service.clock import monotonic_s
+from timer_service.database_connection import Connector, Limits
 from timer_service.errors import ConfigurationError, DatabaseBusy, DatabaseUnavailable
 
 REQUEST_POOL_WAIT_S = 0.2
@@ -118,10 +119,6 @@ def _make_engine(url: str, *, size: int, wait_s: float, statement_ms: int) -> En
             "connect_timeout": 2,
             "tcp_user_timeout": statement_ms,
             "application_name": "timer-service",
-            "options": (
-                f"-c statement_timeout={statement_ms} -c timezone=UTC "
-                f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}"
-            ),
         },
     )
 
@@ -133,12 +130,12 @@ class Database:
     to reach it callers are refused at once for a moment.
     """
 
-    def __init__(self, engine: Engine, *, within_s: float | None = None) -> None:
+    def __init__(self, engine: Engine, *, statement_ms: int, within_s: float | None = None) -> None:
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._within_s = within_s
         self._circuit = Circuit(0 if within_s is None else PAUSE_S)
-        event.listen(engine, "do_connect", self._connect)
+        Connector(Limits(statement_ms, IDLE_IN_TRANSACTION_MS), self._connect).attach(engine)
 
     @classmethod
     def for_requests(cls, url: str, *, size: int = 16) -> Database:
@@ -147,6 +144,7 @@ class Database:
             _make_engine(
                 url, size=size, wait_s=REQUEST_POOL_WAIT_S, statement_ms=REQUEST_STATEMENT_MS
             ),
+            statement_ms=REQUEST_STATEMENT_MS,
             within_s=REQUEST_WITHIN_S,
         )
 
@@ -157,6 +155,7 @@ class Database:
             _make_engine(
                 url, size=size, wait_s=WORKER_POOL_WAIT_S, statement_ms=WORKER_STATEMENT_MS
             ),
+            statement_ms=WORKER_STATEMENT_MS,
             within_s=within_s,
         )
 
@@ -174,29 +173,14 @@ class Database:
     def statements(self) -> Iterator[Connection]:
         """Let each statement of the block be a transaction of its own: one round trip, not three.
 
+        Behind a pooler the block is one transaction, as there is no other way to limit it.
+
         Raises:
             DatabaseUnavailable: as for ``transaction``.
         """
         with self._bounded(), self._autocommit.connect() as db:
             yield db
-
-    @contextmanager
-    def exclusively(self, lock_key: int) -> Iterator[bool]:
-        """Hold an advisory lock for the block, on a connection of its own.
-
-        Yields whether it is ours; it ends with the connection, so a dead holder holds nothing.
-
-        Raises:
-            DatabaseUnavailable: as for ``transaction``.
-        """
-        with self.statements() as db:
-            key = {"key": lock_key}
-            is_mine = db.execute(text("SELECT pg_try_advisory_lock(:key)"), key).scalar_one()
-            try:
-                yield bool(is_mine)
-            finally:
-                if is_mine:
-                    db.execute(text("SELECT pg_advisory_unlock(:key)"), key)
+            db.commit()  # asks Postgres only where a transaction is open, so behind a pooler
 
     def close(self) -> None:
         """Close every connection of the pool."""
@@ -228,7 +212,7 @@ class Database:
         finally:
             _ends_at_s.reset(token)
 
-    def _connect(self, _dialect: Any, _record: Any, args: Any, options: Any) -> _Bounded:
+    def _connect(self, *args: Any, **options: Any) -> _Bounded:
         try:
             return _Bounded.connect(*args, **options)
         except psycopg.Error:

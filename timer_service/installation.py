@@ -1,11 +1,46 @@
-"""What is fixed for the life of an installation, checked by every process as it starts."""
+"""What every process makes sure of as it starts: the schema, and what is fixed at install."""
 
 from __future__ import annotations
 
+import threading
+
+import structlog
+
 from timer_service.access import digest_of, make_key
 from timer_service.database import Database
-from timer_service.errors import ConfigurationError
+from timer_service.errors import ConfigurationError, DatabaseUnavailable
+from timer_service.migrate import known_revisions
 from timer_service.records import access
+from timer_service.records.schema_version import read_revision
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S = 0.5
+
+
+def wait_for_schema(database: Database) -> None:
+    """Wait until Postgres answers with this program's schema or a newer one.
+
+    So the parts of a deployment may be started in any order, and new ones before `migrate` is done.
+    """
+    pause, known = threading.Event(), known_revisions()
+    waits_for = None
+    while (wanted := _wanted_of(database, known)) is not None:
+        if wanted != waits_for:
+            log.warning("waiting_to_start", wanted=wanted)
+        waits_for = wanted
+        pause.wait(LOOK_EVERY_S)
+
+
+def _wanted_of(database: Database, known: list[str]) -> str | None:
+    try:
+        with database.transaction() as db:
+            revision = read_revision(db)
+    except DatabaseUnavailable as error:
+        return str(error)
+    if revision is None or revision in known[1:]:
+        return f"the schema is {revision or 'not there'}: run timer-service migrate"
+    return None
 
 
 def check_shards(database: Database, shards: int) -> None:

@@ -22,6 +22,14 @@ SKIPPED_ITEMS = Counter(
     ["provider", "reason"],
 )
 SESSIONS_CLOSED = Counter("timer_sessions_closed", "Sessions closed.", ["reason"])
+LISTS_READ = Counter(
+    "timer_lists_read",
+    "Lists of the console where a replica is set: read from it, or why from the primary.",
+    ["source"],
+)
+SESSIONS_ERASED = Counter(
+    "timer_sessions_erased", "Sessions deleted for good: of erased businesses, or kept long enough."
+)
 SUMMARIES = Counter("timer_summaries", "Summary jobs finished.", ["outcome"])
 
 CLAIMS = Counter(

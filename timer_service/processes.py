@@ -17,7 +17,7 @@ import structlog
 
 from timer_service import wiring
 from timer_service.database import Database
-from timer_service.installation import check_shards, make_admin_key
+from timer_service.installation import check_shards, make_admin_key, wait_for_schema
 from timer_service.job_queue import work
 from timer_service.settings import Settings
 
@@ -55,8 +55,9 @@ def stop_on_signals() -> threading.Event:
 
 
 def run_listener(settings: Settings) -> None:
-    """Run the expiry listener, the sweeper and the rebuilder."""
+    """Run the expiry listener, the sweeper, the rebuilder and the eraser."""
     with _database(settings) as database:
+        wait_for_schema(database)
         check_shards(database, settings.shards)
     sys.setswitchinterval(SWITCH_EVERY_S)
     services = wiring.build_listener(settings)
@@ -64,6 +65,7 @@ def run_listener(settings: Settings) -> None:
     others = [
         threading.Thread(target=services.sweeper.run, args=(stop,), name="sweeper"),
         threading.Thread(target=services.rebuilder.run, args=(stop,), name="rebuilder"),
+        threading.Thread(target=services.eraser.run, args=(stop,), name="eraser"),
     ]
     for thread in others:
         thread.start()
@@ -81,6 +83,8 @@ def run_listener(settings: Settings) -> None:
 
 def run_worker(settings: Settings, queue: str) -> None:
     """Run one RQ worker on one queue. RQ handles the signals itself."""
+    with _database(settings) as database:
+        wait_for_schema(database)
     os.nice(WORKER_NICENESS)
     work(wiring.rq_client(settings), queue)
 
@@ -106,6 +110,7 @@ def prepare_web(settings: Settings) -> str | None:
     settings.require_redis_url()
     settings.encryption_key_list()
     with _database(settings) as database:
+        wait_for_schema(database)
         check_shards(database, settings.shards)
         return make_admin_key(database) if settings.admin_key is None else None
 

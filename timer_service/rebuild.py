@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import secrets
 import threading
+from contextlib import suppress
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 
 from timer_service.arming import arm_of
 from timer_service.database import Database
-from timer_service.errors import TimerServiceError
+from timer_service.errors import DatabaseUnavailable, TimerServiceError
+from timer_service.ids import new_id
 from timer_service.keys import shard_of
 from timer_service.live_chats import ArmOutcome, LiveChats
-from timer_service.records import session_sweeps, sessions
+from timer_service.records import duties, session_sweeps, sessions
 
 log = structlog.get_logger(__name__)
 
 PAGE = 1_000
-_LOCK_BASE = 7_246_100
-"""Advisory lock of shard 0's rebuild; the other shards' follow."""
+LEASE = timedelta(seconds=2)
+"""Taken anew with each page, some 50 ms: another process begins so much after one that died."""
 
 
 class Rebuilder:
@@ -59,20 +62,25 @@ class Rebuilder:
     def rebuild_once(self, shard: int) -> int:
         """Rebuild a shard unless it can be trusted or another process is at it.
 
-        Returns how many sessions were armed. A builder that dies leaves its lock with its
-        connection, and the next sweep begins again under another token.
+        Returns how many sessions were armed. Where a builder dies, the next begins again under
+        another token when its lease has ended.
 
         Raises:
             DatabaseUnavailable, RedisUnavailable: it is unfinished; the next sweep begins again.
         """
         if self._live_chats.is_trusted(shard):
             return 0
-        with self._database.exclusively(_LOCK_BASE + shard) as is_mine:
-            if not is_mine or self._live_chats.is_trusted(shard):
+        builder = new_id()
+        with self._database.transaction() as db:
+            if not duties.take(db, _duty(shard), builder, lease=LEASE):
                 return 0
-            return self._rebuild(shard)
+        try:
+            return 0 if self._live_chats.is_trusted(shard) else self._rebuild(shard, builder)
+        finally:
+            with suppress(DatabaseUnavailable), self._database.transaction() as db:
+                duties.give_up(db, _duty(shard), builder)
 
-    def _rebuild(self, shard: int) -> int:
+    def _rebuild(self, shard: int, builder: UUID) -> int:
         token = secrets.token_hex(8)
         self._live_chats.begin_rebuild(shard, token)
         with self._database.transaction() as db:
@@ -82,6 +90,7 @@ class Rebuilder:
         after = None
         while True:
             with self._database.transaction() as db:
+                is_mine = duties.take(db, _duty(shard), builder, lease=LEASE)
                 # Both clocks at one moment: a page takes tens of ms to read and to arm, by which
                 # every deadline in it would otherwise be late.
                 now = sessions.read_clock(db)
@@ -92,7 +101,9 @@ class Rebuilder:
                 for one in page.sessions
                 if shard_of(one.business_id, self._shards) == shard
             ]
-            if arms and ArmOutcome.FENCED in self._live_chats.arm(arms, token=token, at_ms=at_ms):
+            if not is_mine or (
+                arms and ArmOutcome.FENCED in self._live_chats.arm(arms, token=token, at_ms=at_ms)
+            ):
                 log.warning("rebuild_overtaken", shard=shard, armed=armed)
                 return armed
             armed += len(arms)
@@ -116,3 +127,7 @@ class Rebuilder:
                     db, since, limit=PAGE, settled_after=timedelta(0)
                 )
             self._live_chats.forget(closed)
+
+
+def _duty(shard: int) -> str:
+    return f"rebuild shard {shard}"

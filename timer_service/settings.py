@@ -9,22 +9,16 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import structlog
 from cryptography.fernet import Fernet
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from timer_service.errors import ConfigurationError
-
-log = structlog.get_logger(__name__)
-
-PROMISED = frozenset({"TIMER_DATABASE_REPLICA_URL"})
-"""Names of the interface that this version does not use: said at start, but no reason to refuse a
-deployment that is prepared for them."""
 
 IDLE_GAP_MIN_S = 1
 IDLE_GAP_MAX_S = 2_592_000
@@ -45,6 +39,8 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = None
     """``postgresql://user:password@host:port/name``; the truth."""
+    database_replica_url: SecretStr | None = None
+    """A streaming replica of it, for the console's lists."""
     redis_url: SecretStr | None = None
     """``redis://…`` or ``rediss://…`` with a database of our own; the clock."""
     queue_redis_url: SecretStr | None = None
@@ -59,6 +55,8 @@ class Settings(BaseSettings):
     """The key above all businesses; made at the first start where it is not set."""
     encryption_keys: SecretStr | None = None
     """Fernet keys for secrets at rest, newest first, separated by commas."""
+    retention_days: int | None = Field(default=None, ge=1, le=36_500)
+    """How long closed sessions and their messages are kept; for ever where it is not set."""
     sweep_period_s: float = Field(default=5.0, ge=0.2, le=300)
     """How often the safety net looks for what events missed."""
     spool_dir: Path | None = None
@@ -81,6 +79,11 @@ class Settings(BaseSettings):
             for key in split_keys(value):
                 Fernet(key)
         return value
+
+    @property
+    def kept_for(self) -> timedelta | None:
+        """How long closed sessions and their messages are kept; None: for ever."""
+        return None if self.retention_days is None else timedelta(days=self.retention_days)
 
     def encryption_key_list(self) -> list[str]:
         """Return the Fernet keys, newest first.
@@ -156,9 +159,7 @@ def refuse_unknown_names(environ: Mapping[str, str]) -> None:
     """
     known = {f"TIMER_{name.upper()}" for name in Settings.model_fields if "openai" not in name}
     for name in environ:
-        if name in PROMISED:
-            log.warning("setting_without_effect_yet", name=name)
-        elif name.startswith("TIMER_") and name not in known:
+        if name.startswith("TIMER_") and name not in known:
             raise ConfigurationError(f"{name} is not a setting.{_hint(name, known)}")
 
 

@@ -85,8 +85,11 @@ businesses = Table(
     Column("locale", Text, nullable=False, server_default="en"),
     Column("timezone", Text, nullable=False, server_default="UTC"),
     _instant("created_at", default_now=True),
+    # Nobody sees it any more; its rows go in small steps, this one last (timer_service.eraser).
+    _instant("erased_at", nullable=True),
     CheckConstraint("idle_gap_s BETWEEN 1 AND 2592000", name="idle_gap_s_in_range"),
     _one_of("touch_on", TouchOn),
+    Index("ix_businesses_erased", "erased_at", postgresql_where=text("erased_at IS NOT NULL")),
 )
 
 api_keys = Table(
@@ -150,7 +153,7 @@ contacts = Table(
     Column("session_count", Integer, nullable=False, server_default="0"),
     Column("merged_into", Uuid, ForeignKey("contacts.id", ondelete="CASCADE")),
     _instant("created_at", default_now=True),
-    Index(None, "business_id", "id", postgresql_where=text("merged_into IS NULL")),
+    Index(None, "business_id", "id"),
     Index(None, "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
 )
 
@@ -176,7 +179,9 @@ sessions = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     _business_id(),
-    Column("connection_id", Uuid, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False),
+    # No foreign key: deleting a connection would read all sessions for want of an index, and one
+    # is deleted only with its business, whose key holds every session.
+    Column("connection_id", Uuid, nullable=False),
     Column("contact_id", Uuid, ForeignKey("contacts.id", ondelete="CASCADE"), nullable=False),
     Column("customer_wa_id", Text, nullable=False),
     Column("number", Integer, nullable=False),
@@ -249,8 +254,10 @@ messages = Table(
     "messages",
     metadata,
     Column("id", Uuid, primary_key=True),
-    _business_id(),
-    Column("connection_id", Uuid, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False),
+    # The session's, and held by its key: one of their own each would cost every message a look-up,
+    # a lock on the business's row, and an index.
+    Column("business_id", Uuid, nullable=False),
+    Column("connection_id", Uuid, nullable=False),
     Column("session_id", Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
     Column("provider_message_id", Text, nullable=False),
     Column("direction", Text, nullable=False),
@@ -274,14 +281,13 @@ messages = Table(
     _one_of("status", Delivery),
     UniqueConstraint("connection_id", "provider_message_id"),
     Index("ix_messages_of_session", "session_id", "placed_at", "received_at", "id"),
-    Index(None, "business_id"),
 )
 
 summaries = Table(
     "summaries",
     metadata,
     Column("session_id", Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
-    _business_id(),
+    Column("business_id", Uuid, nullable=False),  # its session's
     Column("attempt", Integer, nullable=False),
     Column("summarizer", Text, nullable=False),
     Column("model", Text),
@@ -298,7 +304,6 @@ summaries = Table(
     Column("dropped_messages", Integer, nullable=False, server_default="0"),
     Column("tokens", Integer),
     _instant("created_at", default_now=True),
-    Index(None, "business_id"),
 )
 
 close_callbacks = Table(
@@ -335,4 +340,12 @@ spool_announcements = Table(
     Column("spool_id", Text, primary_key=True),
     _instant("oldest_at"),
     _instant("announced_at"),
+)
+
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Uuid, nullable=False),
+    _instant("ends_at"),
 )

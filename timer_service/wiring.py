@@ -20,6 +20,7 @@ from timer_service.clock_guard import ClockGuard
 from timer_service.closing import Closer, Completion
 from timer_service.connection_directory import ConnectionDirectory
 from timer_service.database import Database
+from timer_service.eraser import Eraser
 from timer_service.expiry_listener import ExpiryListener
 from timer_service.follow_up import DeferredFollowUp, FollowUp
 from timer_service.intake import Intake
@@ -41,6 +42,7 @@ from timer_service.settings import Settings, load_settings
 from timer_service.spool import Spool
 from timer_service.spool_announcements import SpoolAnnouncements
 from timer_service.spool_replay import SpoolKeeper
+from timer_service.stale_lists import StaleLists
 from timer_service.sweeper import Sweeper
 
 KEEPER_WITHIN_S = 2.0
@@ -63,6 +65,7 @@ class WebServices:
     service: TimerService
     spool: Spool | None
     spool_keeper: SpoolKeeper
+    lists: StaleLists
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +140,20 @@ def build_web(settings: Settings) -> WebServices:
             keys=keys,
             secret_box=secret_box,
             completion=Completion(database, follow_up),
-            follow_up=follow_up,
+            eraser=Eraser(database, follow_up),
             public_url=settings.public_url,
             idle_gap_s=settings.idle_gap_s,
         ),
         service=_service(database, live_chats, follow_up),
         spool=spool,
         spool_keeper=keeper,
+        lists=StaleLists(database, _replica(settings)),
     )
+
+
+def _replica(settings: Settings) -> Database | None:
+    url = settings.database_replica_url
+    return None if url is None else Database.for_requests(url.get_secret_value(), size=4)
 
 
 def _spool_keeper(
@@ -200,6 +209,7 @@ class ListenerServices:
     listener: ExpiryListener
     sweeper: Sweeper
     rebuilder: Rebuilder
+    eraser: Eraser
 
 
 def build_listener(settings: Settings) -> ListenerServices:
@@ -235,7 +245,8 @@ def build_listener(settings: Settings) -> ListenerServices:
         on_untrusted=lambda _shard: rebuilder.want(),
         follow_up=follow_up.run_thread,
     )
-    return ListenerServices(listener, sweeper, rebuilder)
+    eraser = Eraser(services.database, services.follow_up, kept_for=settings.kept_for)
+    return ListenerServices(listener, sweeper, rebuilder, eraser)
 
 
 @lru_cache(maxsize=1)

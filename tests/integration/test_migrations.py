@@ -112,5 +112,19 @@ def test_one_open_session_per_connection_and_contact_is_the_databases_own_rule(
         )
 
 
+def test_whatever_a_row_holds_is_found_by_an_index_when_the_row_goes(database_url: str) -> None:
+    """Or deleting it would read a whole table: Postgres makes no index of a foreign key itself."""
+    with psycopg.connect(database_url) as db:
+        unindexed = db.execute(
+            """SELECT c.conname FROM pg_constraint c
+               WHERE c.contype = 'f' AND NOT EXISTS (
+                 SELECT FROM pg_index i
+                 WHERE i.indrelid = c.conrelid AND i.indkey[0] = c.conkey[1]
+                   AND (i.indpred IS NULL
+                     OR pg_get_expr(i.indpred, i.indrelid) ~ '^\\(\\w+ IS NOT NULL\\)$'))"""
+        ).fetchall()
+    assert unindexed == []
+
+
 def test_the_revisions_known_end_with_the_first() -> None:
     assert known_revisions()[-1] == "0001"

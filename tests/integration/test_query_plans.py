@@ -16,6 +16,7 @@ from sqlalchemy import Connection, event, text
 
 from tests.support.builders import DANA, NOAM, World
 from timer_service.clock import utc_now
+from timer_service.ids import new_id
 from timer_service.messages import (
     ChangeKind,
     ContactIds,
@@ -27,6 +28,7 @@ from timer_service.messages import (
 )
 from timer_service.records import (
     callbacks,
+    erasing,
     messages,
     session_sweeps,
     session_views,
@@ -204,6 +206,19 @@ SWEEP: dict[str, Callable[[World], object]] = {
     "summaries": restart_summaries,
     "callbacks": in_transaction(lambda _, db: callbacks.unfinished(db, limit=500)),
     "audit": lambda world: world.auditor.audit_once(),
+    "erasing a business": in_transaction(
+        lambda world, db: (
+            erasing.marked_business(db),
+            erasing.lock_of_business(db, world.business_id, after=utc_now(), limit=200),
+            erasing.delete_contacts(db, new_id(), after=new_id(), limit=500),
+            erasing.delete_messages(db, new_id(), limit=1000),
+        )
+    ),
+    "erasing what is old": in_transaction(
+        lambda _, db: erasing.lock_closed_before(
+            db, ago=timedelta(days=39), after=utc_now() - timedelta(days=41), limit=200
+        )
+    ),
 }
 READING: dict[str, Callable[[World], object]] = {
     "one session": lambda world: world.session(a_session(world)),

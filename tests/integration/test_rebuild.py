@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier, Event, Thread
 
 import pytest
@@ -13,10 +14,11 @@ from tests.support.live_sessions import Held
 from tests.support.waiting import wait_until
 from timer_service import rebuild
 from timer_service.errors import RedisUnavailable
-from timer_service.ids import BusinessId
+from timer_service.ids import BusinessId, new_id
 from timer_service.keys import shard_of
 from timer_service.live_chats import Arm, ArmOutcome, LiveChats
 from timer_service.messages import ContactIds
+from timer_service.records import duties
 
 
 def people(count: int) -> list[ContactIds]:
@@ -201,11 +203,41 @@ def test_while_another_process_is_at_it_nothing_is_done(
     world.hear()
     flush(world.redis_url)
     monkeypatch.setattr(LiveChats, "begin_rebuild", never)
-    with world.database.exclusively(rebuild._LOCK_BASE) as is_mine:
-        assert is_mine
-        assert world.sweeper.rebuild_once() == 0
+    other = new_id()
+    with world.database.transaction() as db:
+        assert duties.take(db, rebuild._duty(0), other, lease=timedelta(minutes=1))
+    assert world.sweeper.rebuild_once() == 0
+    with world.database.transaction() as db:
+        duties.give_up(db, rebuild._duty(0), other)
     with pytest.raises(AssertionError, match="second rebuild"):
         world.sweeper.rebuild_once()
+
+
+def test_one_that_died_at_it_is_taken_over_from_when_its_lease_has_ended(world: World) -> None:
+    world.hear()
+    flush(world.redis_url)
+    with world.database.transaction() as db:
+        assert duties.take(db, rebuild._duty(0), new_id(), lease=rebuild.LEASE)
+    assert world.sweeper.rebuild_once() == 0
+    wait_until(world.sweeper.rebuild_once, within_s=5, what="the lease has ended")
+    assert world.counted_by_redis() == 1
+
+
+def test_one_that_was_taken_over_from_stops(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.record(*[world.heard(contact=one) for one in people(3)])
+    flush(world.redis_url)
+    monkeypatch.setattr(rebuild, "PAGE", 1)
+    arm, pages = LiveChats.arm, []
+
+    def overtaken(live_chats: LiveChats, arms: list[Arm], **more: object) -> object:
+        pages.append(arms)
+        world.run("UPDATE duties SET holder = :other", other=new_id())
+        return arm(live_chats, arms, **more)
+
+    monkeypatch.setattr(LiveChats, "arm", overtaken)
+    assert world.sweeper.rebuild_once() == 1
+    assert len(pages) == 1
+    assert world.counted_by_redis() is None
 
 
 def test_the_rebuilder_rebuilds_when_it_is_wanted_and_outlives_its_failures(

@@ -34,6 +34,7 @@ from timer_service.clock import monotonic_s, utc_now
 from timer_service.clock_guard import ClockGuard
 from timer_service.closing import Closer, Completion
 from timer_service.database import Database
+from timer_service.eraser import Eraser
 from timer_service.follow_up import FollowUp
 from timer_service.ids import BusinessId, ConnectionId, SessionId
 from timer_service.intake import Intake
@@ -94,6 +95,7 @@ class World:
         self.active_chats = ActiveChatsReader(self.database, self.live_chats)
         self.rebuilder = Rebuilder(self.database, self.live_chats, shards)
         self.auditor = Auditor(self.database, self.live_chats, self.armer)
+        self.eraser = Eraser(self.database, self.follow_up)
         self.sweeper = self.make_sweeper()
         self.secret_box = SecretBox([self.encryption_key])
         self.keys = Keys(self.database, None)
@@ -102,7 +104,7 @@ class World:
             keys=self.keys,
             secret_box=self.secret_box,
             completion=self.completion,
-            follow_up=self.follow_up,
+            eraser=self.eraser,
             public_url="https://timer.example/",
             idle_gap_s=idle_gap_s,
         )

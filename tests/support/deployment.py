@@ -41,10 +41,12 @@ ADMIN_KEY = "tsa_" + "a" * 43
 class Process:
     """One program of ours, its output kept in a log; it may be started again."""
 
-    def __init__(self, name: str, *words: str, env: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, *words: str, env: Mapping[str, str], log: Path, cwd: Path | None = None
+    ) -> None:
         argv = (sys.executable, "-m", "timer_service", *words)
         self.name = name
-        self._spec = ChildSpec(name, argv, env=env)
+        self._spec = ChildSpec(name, argv, env=env, cwd=cwd)
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._log_begins = 0
@@ -296,6 +298,15 @@ def _end_hurriedly(processes: Sequence[Process]) -> None:
     for process in running:
         with suppress(subprocess.TimeoutExpired):
             process.end()  # a second signal hurries those that supervise others
+
+
+def is_alive(base_url: str) -> bool:
+    """Tell whether the web process answers at all."""
+    try:
+        answer = httpx2.get(f"{base_url}/healthz", timeout=2, trust_env=False)
+    except httpx2.HTTPError:
+        return False
+    return answer.status_code == 200
 
 
 def is_ready(base_url: str) -> bool:

@@ -1,4 +1,4 @@
-"""Businesses: the tenants and their settings."""
+"""Businesses: the tenants and their settings. One that is erased is not there any more."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from timer_service.ids import BusinessId
 from timer_service.tables import businesses
+
+_IS_THERE = businesses.c.erased_at.is_(None)
 
 
 def add(db: Connection, values: dict[str, Any]) -> RowMapping:
@@ -19,24 +21,19 @@ def add(db: Connection, values: dict[str, Any]) -> RowMapping:
 
 def get(db: Connection, business_id: UUID) -> RowMapping | None:
     """Return one business."""
-    query = select(businesses).where(businesses.c.id == business_id)
+    query = select(businesses).where(businesses.c.id == business_id, _IS_THERE)
     return db.execute(query).mappings().one_or_none()
 
 
 def change(db: Connection, business_id: BusinessId, values: dict[str, Any]) -> RowMapping | None:
     """Change settings and return the row; None if the business is gone."""
-    query = update(businesses).where(businesses.c.id == business_id).values(values)
+    query = update(businesses).where(businesses.c.id == business_id, _IS_THERE).values(values)
     return db.execute(query.returning(businesses)).mappings().one_or_none()
 
 
 def list_page(db: Connection, *, before: UUID | None, limit: int) -> Sequence[RowMapping]:
     """Return businesses, newest first, older than ``before``."""
-    query = select(businesses).order_by(businesses.c.id.desc()).limit(limit)
+    query = select(businesses).where(_IS_THERE).order_by(businesses.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(businesses.c.id < before)
     return db.execute(query).mappings().all()
-
-
-def erase(db: Connection, business_id: BusinessId) -> bool:
-    """Delete a business and, by cascade, every row of it; False if there was none."""
-    return db.execute(delete(businesses).where(businesses.c.id == business_id)).rowcount == 1

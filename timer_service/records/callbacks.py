@@ -49,10 +49,11 @@ def start(
         db.execute(
             text(f"""
                 UPDATE callback_runs r SET next_check_at = {_CHECK_AGAIN}
-                FROM close_callbacks c, sessions s
+                FROM close_callbacks c, sessions s, businesses b
                 WHERE r.session_id = :session_id AND r.callback_id = :callback_id
                   AND r.attempt = :attempt AND r.done_at IS NULL
                   AND c.id = r.callback_id AND s.id = r.session_id
+                  AND b.id = s.business_id AND b.erased_at IS NULL
                 RETURNING c.path, s.business_id"""),
             {
                 "session_id": session_id,

@@ -238,7 +238,7 @@ _SELECT = """
     SELECT k.id, k.business_id, k.name, k.session_count, k.created_at,
       (SELECT json_agg(json_build_array(i.kind, i.value) ORDER BY i.created_at, i.value)
        FROM contact_ids i WHERE i.contact_id = k.id) AS ids
-    FROM contacts k
+    FROM contacts k JOIN businesses b ON b.id = k.business_id AND b.erased_at IS NULL
 """
 
 

@@ -19,6 +19,7 @@ _SELECT = """
       m.follow_up, m.language, m.sentiment, m.summarizer, m.model, m.message_ids,
       m.dropped_messages, m.tokens, m.created_at AS summarised_at
     FROM sessions s
+    JOIN businesses b ON b.id = s.business_id AND b.erased_at IS NULL
     JOIN connections c ON c.id = s.connection_id
     JOIN contacts k ON k.id = s.contact_id
     LEFT JOIN summaries m ON m.session_id = s.id
@@ -54,7 +55,11 @@ def get(db: Connection, business_id: BusinessId, session_id: UUID) -> RowMapping
 def owner_of(db: Connection, session_id: UUID) -> BusinessId | None:
     """Return whose session this is; for the admin, who need not name the business."""
     return db.execute(
-        text("SELECT business_id FROM sessions WHERE id = :id"), {"id": session_id}
+        text("""
+            SELECT s.business_id FROM sessions s
+            JOIN businesses b ON b.id = s.business_id AND b.erased_at IS NULL
+            WHERE s.id = :id"""),
+        {"id": session_id},
     ).scalar_one_or_none()
 
 

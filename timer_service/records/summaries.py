@@ -42,7 +42,7 @@ def start(
                 FROM businesses b, contacts k
                 WHERE s.id = :id AND s.summary_attempt = :attempt AND s.state = 'closed'
                   AND s.summary_status IN ('pending', 'running', 'failed')
-                  AND b.id = s.business_id AND k.id = s.contact_id
+                  AND b.id = s.business_id AND b.erased_at IS NULL AND k.id = s.contact_id
                 RETURNING s.business_id, b.name AS business_name, k.name AS customer_name"""),
             {"id": session_id, "attempt": attempt, "lease": lease},
         )

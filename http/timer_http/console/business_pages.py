@@ -6,6 +6,7 @@ The page renders whole; its live parts are also served alone, for htmx to fetch 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +38,8 @@ class ConversationList:
     state: str
     sessions: list[Session]
     older: str | None
+    as_of: datetime | None
+    """Where that is some time ago: it was read from a replica."""
 
 
 @blueprint.get("/console/businesses")
@@ -132,8 +135,10 @@ def _conversations(owner: BusinessId) -> dict[str, Any]:
         raise InvalidInput("a cursor belongs to one state's list", field="before")
     names = [state] if state else list(_STATES)
     length = PAGE_LENGTH if state else GLANCE_LENGTH
+    lists = [_read_list(owner, name, before, length) for name in names]
     return {
-        "lists": [_read_list(owner, name, before, length) for name in names],
+        "lists": lists,
+        "as_of": min((one.as_of for one in lists if one.as_of is not None), default=None),
         "state": state,
         "is_first_page": before is None,
     }
@@ -143,6 +148,6 @@ def _read_list(owner: BusinessId, state: str, before: str | None, length: int) -
     cursor = read_instants_and_id(before, instants=1)
     position = (cursor[0][0], cursor[1]) if cursor else None
     which = Filter(state=_STATES[state].value, before=position, limit=length + 1)
-    found = current_services().service.sessions(owner, which)
-    shown, older = cut(found, length, lambda one: (one.started_at, one.id))
-    return ConversationList(state, list(shown), older)
+    found = current_services().lists.sessions(owner, which)
+    shown, older = cut(found.sessions, length, lambda one: (one.started_at, one.id))
+    return ConversationList(state, list(shown), older, found.as_of)
