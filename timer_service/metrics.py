@@ -23,6 +23,9 @@ SKIPPED_ITEMS = Counter(
 )
 SESSIONS_CLOSED = Counter("timer_sessions_closed", "Sessions closed.", ["reason"])
 SUMMARIES = Counter("timer_summaries", "Summary jobs finished.", ["outcome"])
+JOBS_PARKED = Counter(
+    "timer_jobs_parked", "Jobs given up because worker after worker died over them.", ["queue"]
+)
 
 CLAIMS = Counter(
     "timer_claims",
