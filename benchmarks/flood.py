@@ -15,8 +15,8 @@ import psutil
 from benchmarks.load import BROKEN, OK, Load, Outcome
 from benchmarks.report import Report, Spread
 from benchmarks.rig import Rig
-from benchmarks.tenants import Tenant, add_tenants, check_stored, greet
-from benchmarks.webhooks import Plan
+from benchmarks.tenants import add_tenants, check_stored, greet
+from benchmarks.webhooks import Plan, Tenant
 
 REFUSED = 503
 BUSINESSES = 10

@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.net import SocketHolder
 from granian.server.mp import MPServer, WorkerProcess
 
 from timer_service.listening_socket import BACKLOG
@@ -120,14 +120,18 @@ class WebServer(MPServer):
         self._listening.setblocking(False)
         self._listening.set_inheritable(True)
         self._sso = self._listening
-        self._sfd = self._listening.fileno()
-        self._shd = SocketHolder(self._sfd, False, BACKLOG)
+        # granian types as None what is set here, and leaves out what a holder is made of
+        descriptor = self._listening.fileno()
+        self._sfd = descriptor  # type: ignore[assignment]
+        self._shd = SocketHolder(descriptor, False, BACKLOG)  # type: ignore[assignment, call-arg]
         self._ssp = None
 
     def _drop_shared_socket(self) -> None:
         """Keep it open: the workers still take from it while they ask callers to leave."""
 
-    def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> WorkerProcess:
+    def _spawn_worker(  # type: ignore[override]  # as granian has it
+        self, idx: int, target: Any, callback_loader: Any
+    ) -> WorkerProcess:
         made = super()._spawn_worker(idx, target, callback_loader)
         made.__class__ = _Worker  # granian names the class in the middle of what it passes on
         return made
