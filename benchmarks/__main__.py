@@ -206,6 +206,33 @@ def peers(
 
 
 @app.command()
+def heal(
+    *,
+    times: Annotated[int, typer.Option(help="How often each fault strikes.")] = 5,
+    live: Annotated[int, typer.Option(help="Sessions that are live meanwhile.")] = 20_000,
+    rate: Annotated[int, typer.Option(help="Sessions due a second meanwhile.")] = 100,
+    out: Out = OUT,
+) -> None:
+    """Each fault strikes several times: how soon everything is as it should be again."""
+    from benchmarks.heal import run  # noqa: PLC0415 - only what is asked for is loaded
+
+    raise typer.Exit(run(times=times, live=live, rate=rate).finish(out))
+
+
+@app.command()
+def flood(
+    *,
+    seconds: Annotated[float, typer.Option(help="Each part.")] = 10.0,
+    times: Annotated[float, typer.Option(help="How many times the capacity.")] = 2.0,
+    out: Out = OUT,
+) -> None:
+    """More webhooks than can be taken, and one business that floods."""
+    from benchmarks.flood import run  # noqa: PLC0415 - only what is asked for is loaded
+
+    raise typer.Exit(run(seconds=seconds, times=times).finish(out))
+
+
+@app.command()
 def gate(*, out: Out = OUT) -> None:
     """Short runs of the others, judged by ratios only; fails where one does not hold."""
     from benchmarks.gate import run  # noqa: PLC0415 - only what is asked for is loaded

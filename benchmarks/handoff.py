@@ -28,7 +28,7 @@ from timer_service.summarizers.base import SummaryContent
 from timer_service.wiring import build_background
 
 _WARM_UP = 20
-_MESSAGES = """
+MESSAGES = """
     INSERT INTO messages (id, business_id, connection_id, session_id, provider_message_id,
       direction, author, type, text, received_at, placed_at)
     SELECT gen_random_uuid(), s.business_id, s.connection_id, s.id, s.id || '.' || said.place,
@@ -93,7 +93,7 @@ def _summary_ms(rig: Rig, report: Report, summaries: int) -> float:
     """Return the mean time from one summary's commit to the next one's, by one worker."""
     seed(rig.database_url, [Due(summaries + _WARM_UP, epoch_s() - 1)], businesses=1)
     with psycopg.connect(rig.database_url, autocommit=True) as db:
-        db.execute(_MESSAGES)
+        db.execute(MESSAGES)
         found = db.execute("SELECT business_id, id FROM sessions ORDER BY id").fetchall()
         members = [Member(BusinessId(shop), SessionId(session)) for shop, session in found]
         rig.start_service("work", "work", "--queue", SUMMARIES_QUEUE)

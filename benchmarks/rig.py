@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +63,7 @@ class Rig:
         self._with_postgres = postgres
         self._postgres_options = ["-c", "track_commit_timestamp=on", *postgres_options]
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._specs: dict[str, ChildSpec] = {}
         self._cpu_before: dict[str, float] = {}
         self.database_url = ""
         self.redis_url = ""
@@ -135,6 +136,30 @@ class Rig:
         kill_group(process.pid)
         process.wait()
 
+    def kill(self, name: str) -> None:
+        """End a process and all it started as a power cut would."""
+        process = self._children.pop(name)
+        kill_group(process.pid)
+        process.wait()
+
+    def start_again(self, name: str) -> None:
+        """Start what was killed or stopped, as it was; wait until it is ready."""
+        self._run(self._specs[name])
+
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Have a process and all it started hang for the block, its connections open."""
+        group = self._children[name].pid
+        os.killpg(group, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(group, signal.SIGCONT)
+
+    def pid_of(self, name: str) -> int:
+        """Return a process's pid."""
+        return self._children[name].pid
+
     def log_of(self, name: str) -> str:
         """Return the end of what a process said."""
         return last_lines(self.folder / f"{name}.log")
@@ -191,6 +216,7 @@ class Rig:
         with (self.folder / f"{spec.name}.log").open("ab") as log:
             process = start_child(spec, log)
         self._children[spec.name] = process
+        self._specs[spec.name] = spec
 
         def is_ready() -> bool:
             if process.poll() is not None:

@@ -49,6 +49,8 @@ class ChildSpec:
     takes everything down with it when it ends. ``on_parent_death`` is gentle by default, so that a
     child with workers of its own can end them; the next start deals with one that hangs. Children
     stop in reverse order, except that one that ``stops_beside`` stops together with the one before.
+    ``sockets`` it inherits under their own numbers, at each of its starts; they are the plan's. One
+    that is ``expendable`` may be killed by what it works on, so it is started again however often.
     """
 
     name: str
@@ -61,6 +63,8 @@ class ChildSpec:
     on_parent_death: signal.Signals = signal.SIGTERM
     restart: bool = True
     stops_beside: bool = False
+    expendable: bool = False
+    sockets: Sequence[socket.socket] = ()
     account: Account | None = None
     cwd: Path | None = None
 
@@ -91,6 +95,7 @@ def start_child(spec: ChildSpec, output: IO[bytes] | None = None) -> subprocess.
         stdout=output,
         stderr=None if output is None else subprocess.STDOUT,
         process_group=0,
+        pass_fds=[one.fileno() for one in spec.sockets],
         user=None if account is None else account.uid,
         group=None if account is None else account.gid,
         extra_groups=None if account is None else [],

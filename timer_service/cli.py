@@ -155,8 +155,14 @@ def demo_traffic(
 
 
 @app.command()
-def web(host: Host = "127.0.0.1", port: Port = 8080) -> None:
-    """Run the web process: webhooks, API, console."""
+def web(
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    descriptor: Annotated[
+        int | None, typer.Option("--fd", help="Serve on this inherited socket.", hidden=True)
+    ] = None,
+) -> None:
+    """Run the web process: webhooks, API, console. SIGHUP replaces its workers one by one."""
     from timer_service.logs import set_up_logs
     from timer_service.processes import prepare_web, run_web
     from timer_service.settings import load_settings
@@ -165,7 +171,7 @@ def web(host: Host = "127.0.0.1", port: Port = 8080) -> None:
     key = prepare_web(load_settings())
     if key is not None:
         typer.echo(f"Admin key (shown this once): {key}")
-    run_web(host=host, port=port)
+    run_web(host=host, port=port, descriptor=descriptor)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from redis import Redis
 
 from timer_service import keys, metrics
 from timer_service.closing_queue import Closer, ClosingQueue
-from timer_service.errors import RedisUnavailable
+from timer_service.errors import RedisUnavailable, TimerServiceError
 from timer_service.expired_events import ExpiredEvents
 from timer_service.keys import Member
 from timer_service.live_chats import ClaimResult, LiveChats
@@ -35,6 +35,10 @@ CLOSERS = 2
 
 _BEAT_EVERY_S = 1.0
 _BEAT_PX_MS = 5_000
+
+
+class ListenerBroken(TimerServiceError):
+    """A thread ended that never should; who supervises the process starts it again."""
 
 
 class ExpiryListener:
@@ -83,7 +87,11 @@ class ExpiryListener:
         )
 
     def run(self, stop: Event) -> None:
-        """Run the threads until told to stop; first those that claim end, then the closing."""
+        """Run the threads until told to stop; first those that claim end, then the closing.
+
+        Raises:
+            ListenerBroken: a thread ended by itself.
+        """
         claiming_over = Event()
         claiming = [
             Thread(target=self._events.run, args=(stop,), name="expired-events"),
@@ -101,7 +109,10 @@ class ExpiryListener:
             thread.start()
         try:
             while not stop.is_set():
-                self._beat(threads)
+                ended = [thread.name for thread in threads if not thread.is_alive()]
+                if ended and not stop.is_set():
+                    raise ListenerBroken(f"{', '.join(ended)} ended: to be started anew")
+                self._beat()
                 stop.wait(_BEAT_EVERY_S)
         finally:
             stop.set()
@@ -157,13 +168,8 @@ class ExpiryListener:
         self._events_missed.set()
         self._queue.put(members)
 
-    def _beat(self, threads: Sequence[Thread]) -> None:
+    def _beat(self) -> None:
         """Show that all threads run, and look after the events where some did not come."""
-        dead = [thread.name for thread in threads if not thread.is_alive()]
-        if dead:
-            metrics.LISTENER_ERRORS.labels("heartbeat").inc()
-            log.error("threads_ended", threads=dead)
-            return
         try:
             with redis_errors():
                 self._client.set(keys.heartbeat_key(PROCESS), self.pacer.mode, px=_BEAT_PX_MS)

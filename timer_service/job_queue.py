@@ -7,6 +7,7 @@ several queues can lose a job.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import time
 import zlib
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import get_args
 from uuid import UUID
 
 import structlog
@@ -29,6 +31,7 @@ from rq.utils import utcformat
 from timer_service.clock import utc_now
 from timer_service.errors import RedisUnavailable
 from timer_service.ids import SessionId
+from timer_service.lease import give_back_leases
 from timer_service.lua_scripts import ENQUEUE, Call, run_calls
 
 log = structlog.get_logger(__name__)
@@ -39,6 +42,10 @@ QUEUES = (SUMMARIES_QUEUE, CALLBACKS_QUEUE)
 
 SUMMARY_TIMEOUT_S = 90
 CALLBACK_TIMEOUT_S = 30
+HANG_GRACE_S = 10
+"""How long a job may go on after its time-out, as only code outside of Python can."""
+MOST_RUN_S = SUMMARY_TIMEOUT_S + HANG_GRACE_S
+"""What no job of ours outlives."""
 FAILURE_KEPT_S = 7 * 24 * 3600
 MAINTENANCE_INTERVAL_S = 60
 WORKER_TTL_S = MAINTENANCE_INTERVAL_S + 15
@@ -46,6 +53,8 @@ WORKER_TTL_S = MAINTENANCE_INTERVAL_S + 15
 only between two waits: with RQ's own 420 s a retry could lie unnoticed for seven minutes."""
 LOOK_FOR_REDIS_EVERY_S = 1.0
 
+_STDERR = 2
+"""The descriptor itself: what Python calls stderr may be somebody's own object."""
 _CALL_MAX = 100
 """Jobs in one call of the script: about a millisecond of Redis's time."""
 _NO_REDIS = Redis()  # RQ wants one to make a job, which asks it nothing
@@ -114,6 +123,7 @@ class CallbackJob:
 
 
 Job = SummaryJob | CallbackJob
+_ENTRY_POINTS = {kind.function for kind in get_args(Job)}
 
 
 class JobQueue:
@@ -233,13 +243,50 @@ def _pack(call: Sequence[object]) -> bytes:
     )
 
 
+class _OwnJob(RQJob):
+    """A job whose function is one of ours: RQ would call any function it finds named in Redis."""
+
+    def perform(self) -> object:
+        """Call the function.
+
+        Raises:
+            ValueError: it is none of ours; RQ keeps the job as failed.
+        """
+        if self.func_name not in _ENTRY_POINTS:
+            raise ValueError("a job of no kind we know")
+        return super().perform()
+
+
+class _WatchedWorker(SimpleWorker):
+    """Ends its process where a job does not let itself be interrupted; gives leases back in time.
+
+    RQ's time-out is a signal that Python sees between two of its own instructions; a job that hangs
+    within one would hold its worker for ever. faulthandler's watch needs no Python to bite.
+    """
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Finish the job in hand if there is time for it; whoever stops us may not give it."""
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        give_back_leases()
+
+    def execute_job(self, job: RQJob, queue: Queue) -> None:
+        """Execute a job under the watch."""
+        ends_within_s = (job.timeout or SUMMARY_TIMEOUT_S) + HANG_GRACE_S
+        faulthandler.dump_traceback_later(ends_within_s, exit=True, file=_STDERR)
+        try:
+            super().execute_job(job, queue)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
 def work(client: Redis, queue: str, *, burst: bool = False) -> None:
     """Run one worker on one queue until it is told to stop (or, in a burst, until it is empty)."""
     _wait_for_redis(client)
-    worker = SimpleWorker(
-        [Queue(queue, connection=client, serializer=JSONSerializer)],
+    worker = _WatchedWorker(
+        [Queue(queue, connection=client, serializer=JSONSerializer, job_class=_OwnJob)],
         connection=client,
         serializer=JSONSerializer,
+        job_class=_OwnJob,
         worker_ttl=WORKER_TTL_S,
         maintenance_interval=MAINTENANCE_INTERVAL_S,
         log_job_description=False,

@@ -51,14 +51,12 @@ BEGIN_REBUILD = load_script("begin_rebuild")
 FINISH_REBUILD = load_script("finish_rebuild")
 ENQUEUE = load_script("enqueue")
 
-_ALL = (ARM, CLAIM, FORGET, COUNT, PACE, BEGIN_REBUILD, FINISH_REBUILD, ENQUEUE)
-
 
 def run_calls(client: Redis, calls: Sequence[Call]) -> list[Any]:
     """Run calls in the order given, in one round trip, and return their replies.
 
-    Not a transaction: each script is atomic by itself. Scripts the server does not have are loaded
-    and only their calls run again, so a call that was carried out is not carried out twice.
+    Not a transaction: each script is atomic by itself. Only calls whose script the server does not
+    have run again, with their source, so that a call that was carried out is not carried out twice.
 
     Raises:
         RedisUnavailable: Redis is away, or a call failed; the others may have been carried out.
@@ -67,11 +65,7 @@ def run_calls(client: Redis, calls: Sequence[Call]) -> list[Any]:
         replies = _run(client, calls)
         missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if missing:
-            with client.pipeline(transaction=False) as pipe:
-                for script in _ALL:
-                    pipe.script_load(script.source)
-                pipe.execute()
-            again = _run(client, [calls[i] for i in missing])
+            again = _run_in_full(client, [calls[i] for i in missing])
             for i, reply in zip(missing, again, strict=True):
                 replies[i] = reply
         for reply in replies:
@@ -90,4 +84,12 @@ def _run(client: Redis, calls: Sequence[Call]) -> list[Any]:
     with client.pipeline(transaction=False) as pipe:
         for script, keys, args in calls:
             pipe.evalsha(script.sha, len(keys), *keys, *args)
+        return pipe.execute(raise_on_error=False)
+
+
+def _run_in_full(client: Redis, calls: Sequence[Call]) -> list[Any]:
+    """Run calls by their source: scripts that were loaded first may be forgotten again by then."""
+    with client.pipeline(transaction=False) as pipe:
+        for script, keys, args in calls:
+            pipe.eval(script.source, len(keys), *keys, *args)
         return pipe.execute(raise_on_error=False)

@@ -74,6 +74,10 @@ class SummaryStatus(StrEnum):
     FAILED = "failed"
 
 
+WORKER_DIED = "worker_died"
+"""The reason of a failed summary that killed its workers: it is parked, not tried again."""
+
+
 class TouchOn(StrEnum):
     """Which messages move a business's deadlines."""
 

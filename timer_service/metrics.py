@@ -31,6 +31,9 @@ SESSIONS_ERASED = Counter(
     "timer_sessions_erased", "Sessions deleted for good: of erased businesses, or kept long enough."
 )
 SUMMARIES = Counter("timer_summaries", "Summary jobs finished.", ["outcome"])
+JOBS_PARKED = Counter(
+    "timer_jobs_parked", "Jobs given up because worker after worker died over them.", ["queue"]
+)
 
 CLAIMS = Counter(
     "timer_claims",

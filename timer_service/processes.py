@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -17,8 +17,10 @@ import structlog
 
 from timer_service import wiring
 from timer_service.database import Database
+from timer_service.expiry_listener import ListenerBroken
 from timer_service.installation import check_shards, make_admin_key, wait_for_schema
 from timer_service.job_queue import work
+from timer_service.listening_socket import descriptor_of_systemd, open_listening_socket
 from timer_service.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -26,17 +28,6 @@ log = structlog.get_logger(__name__)
 WORKER_NICENESS = 10
 """Summaries can wait: where cores are few, closing on time and answering webhooks come first."""
 
-_WEB_SERVER = (
-    *("-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws", "--log-level", "warning"),
-    # one per core of the smallest machine we mean to run on; a crash leaves one answering
-    *("--workers", "2", "--respawn-failed-workers", "--respawn-interval", "0.5"),
-    # as many as connections in a worker's pool: none waits for another's connection
-    *("--blocking-threads", "16"),
-    # seconds; every request ends within one, only live pages last longer
-    *("--workers-kill-timeout", "5"),
-    # milliseconds; nothing of a slow request's head holds a thread
-    *("--http1-header-read-timeout", "10000"),
-)
 SWITCH_EVERY_S = 0.0005
 """How long one thread of the listener may keep the others waiting: Python's own 5 ms would be the
 lateness of what falls due while the sweep reads a page."""
@@ -63,9 +54,9 @@ def run_listener(settings: Settings) -> None:
     services = wiring.build_listener(settings)
     stop = stop_on_signals()
     others = [
-        threading.Thread(target=services.sweeper.run, args=(stop,), name="sweeper"),
-        threading.Thread(target=services.rebuilder.run, args=(stop,), name="rebuilder"),
-        threading.Thread(target=services.eraser.run, args=(stop,), name="eraser"),
+        _VitalThread("sweeper", services.sweeper.run, stop),
+        _VitalThread("rebuilder", services.rebuilder.run, stop),
+        _VitalThread("eraser", services.eraser.run, stop),
     ]
     for thread in others:
         thread.start()
@@ -79,6 +70,28 @@ def run_listener(settings: Settings) -> None:
         for thread in others:
             thread.join()
         log.info("listener_stopped")
+    broken = [thread.name for thread in others if thread.ended_by_itself]
+    if broken:
+        raise ListenerBroken(f"{', '.join(broken)} ended: to be started anew")
+
+
+class _VitalThread(threading.Thread):
+    """A thread without which its process is no good: when it ends by itself, everything stops."""
+
+    def __init__(
+        self, name: str, run: Callable[[threading.Event], None], stop: threading.Event
+    ) -> None:
+        super().__init__(name=name)
+        self._work = run
+        self._stop_all = stop
+        self.ended_by_itself = False
+
+    def run(self) -> None:
+        try:
+            self._work(self._stop_all)
+        finally:
+            self.ended_by_itself = not self._stop_all.is_set()
+            self._stop_all.set()
 
 
 def run_worker(settings: Settings, queue: str) -> None:
@@ -89,16 +102,26 @@ def run_worker(settings: Settings, queue: str) -> None:
     work(wiring.rq_client(settings), queue)
 
 
-def run_web(*, host: str, port: int) -> None:
-    """Become granian, serving the API, the webhooks and the console."""
-    command = web_command(host, port)
+def run_web(*, host: str, port: int, descriptor: int | None = None) -> None:
+    """Become the web server: the API, the webhooks and the console.
+
+    It serves on the socket of that ``descriptor``, on the one systemd handed over, or on a new one.
+
+    Raises:
+        ConfigurationError: the address cannot be had.
+    """
+    if descriptor is None:
+        descriptor = descriptor_of_systemd(os.environ)
+    if descriptor is None:
+        descriptor = open_listening_socket(host, port).detach()
+    os.set_inheritable(descriptor, True)
+    command = web_command(descriptor)
     os.execv(command[0], command)  # noqa: S606 - one process less
 
 
-def web_command(host: str, port: int) -> list[str]:
-    """Return how the web server is started."""
-    where = ("--host", host, "--port", str(port))
-    return [sys.executable, *_WEB_SERVER, *where, "timer_http.wsgi:app"]
+def web_command(descriptor: int) -> list[str]:
+    """Return how the web server is started on an inherited socket."""
+    return [sys.executable, "-m", "timer_service.web_server", str(descriptor)]
 
 
 def prepare_web(settings: Settings) -> str | None:

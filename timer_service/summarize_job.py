@@ -1,14 +1,15 @@
 """RQ entry point: summarise one closed session. Ids in, a row out, nothing else.
 
 The row is the job: start and store are compare-and-set on the attempt, so a job that runs twice
-stores once, and one that is lost is made again by the sweep. A failing model is tried again with
-growing pauses; then the extractive summarizer stands in, and the failure's code is kept.
+stores once, and one that is lost is made again by the sweep, which parks what kills its workers.
+A failing model is tried again with growing pauses; then the extractive summarizer stands in, and
+the failure's code is kept.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,8 @@ from timer_service import metrics
 from timer_service.database import Database
 from timer_service.errors import SummaryError, SummaryTemporarilyFailed
 from timer_service.ids import BusinessId, SessionId
-from timer_service.job_queue import SUMMARY_TIMEOUT_S
+from timer_service.job_queue import MOST_RUN_S, SUMMARY_TIMEOUT_S
+from timer_service.lease import GIVEN_BACK_FOR, LEASE, kept_alive
 from timer_service.messages import Author, SummaryStatus
 from timer_service.records import messages, summaries
 from timer_service.summarizers import (
@@ -38,7 +40,6 @@ log = structlog.get_logger(__name__)
 RETRY_AFTER_S = (5, 30, 120)
 """Pauses before the second, third and fourth try of one attempt."""
 LONGEST_RETRY_AFTER_S = 600
-LEASE = timedelta(seconds=SUMMARY_TIMEOUT_S + 10)
 
 
 class SummaryWorker:
@@ -85,7 +86,18 @@ class SummaryWorker:
         if reason is not None:
             self._finish(session_id, attempt, SummaryStatus.SKIPPED, reason)
             return None
-        return self._summarize(business_id, session_id, attempt, tries, transcript)
+        renew = partial(self._renew, session_id, attempt)
+        give_back = partial(self._give_back, session_id, attempt)
+        with kept_alive(renew, give_back, at_most_s=MOST_RUN_S):
+            return self._summarize(business_id, session_id, attempt, tries, transcript)
+
+    def _renew(self, session_id: SessionId, attempt: int) -> None:
+        with self._database.transaction() as db:
+            summaries.renew(db, session_id, attempt, lease=LEASE)
+
+    def _give_back(self, session_id: SessionId, attempt: int) -> None:
+        with self._database.transaction() as db:
+            summaries.give_back(db, session_id, attempt, check_after=GIVEN_BACK_FOR)
 
     def _summarize(
         self,

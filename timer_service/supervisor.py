@@ -217,9 +217,11 @@ class Supervisor:
         lived_s = monotonic_s() - child.started_s
         child.fast_deaths = child.fast_deaths + 1 if lived_s < FAST_DEATH_S else 1
         if child.fast_deaths >= MAX_FAST_DEATHS:
-            raise self._failure(
-                spec, f"{end}, {MAX_FAST_DEATHS} times within {FAST_DEATH_S:g} s of its start"
-            )
+            if not spec.expendable:
+                raise self._failure(
+                    spec, f"{end}, {MAX_FAST_DEATHS} times within {FAST_DEATH_S:g} s of its start"
+                )
+            child.fast_deaths = MAX_FAST_DEATHS - 1  # the pause has grown enough
         pause_s = FIRST_PAUSE_S * 2 ** (child.fast_deaths - 1)
         child.restart_at_s = monotonic_s() + pause_s
         self._tell(f"{spec.name} {end}; starting it again in {pause_s:g} s")
@@ -286,6 +288,8 @@ class Supervisor:
                     process.wait()
                 if process.poll() is not None:
                     self._leave(child, process)
+                    for listening in child.spec.sockets:
+                        listening.close()  # rather refused than kept waiting for nobody
                     self._tell(f"{name} stopped")
                     del stopping[name]
             for _, process in list(stopping.values())[:1]:

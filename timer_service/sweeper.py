@@ -34,12 +34,20 @@ OVERLAP = timedelta(seconds=60)
 OVERDUE_BY = timedelta(milliseconds=500)
 """What the listener has not closed by then is the sweep's."""
 LOOK_AGAIN_AFTER = timedelta(seconds=30)
+MOST_DEATHS = 3
+"""What killed so many workers is parked: the next would die of it too."""
 _MOST_PAGES = 200
 _WATERMARKS_SHARD = 0
 _REPAIRS = {ArmOutcome.ARMED, ArmOutcome.ANEW}
 
 
-Row = TypeVar("Row")
+class _Work(Protocol):
+    @property
+    def is_parked(self) -> bool:
+        """Too many workers died over it."""
+
+
+Row = TypeVar("Row", bound=_Work)
 
 
 class _Unfinished(Protocol[Row]):
@@ -52,9 +60,9 @@ class _Unfinished(Protocol[Row]):
         """Look at these again later."""
 
     def begin_again(
-        self, db: Connection, lost: Sequence[Row], check_after: timedelta, /
+        self, db: Connection, lost: Sequence[Row], check_after: timedelta, /, *, most_deaths: int
     ) -> list[Row]:
-        """Give these a new attempt; return those that had not moved meanwhile."""
+        """Give these a new attempt, or park them; return those that had not moved meanwhile."""
 
 
 class Sweeper:
@@ -178,8 +186,19 @@ class Sweeper:
         with self._database.transaction() as db:
             if kept:
                 records.postpone(db, kept, LOOK_AGAIN_AFTER)
-            again = records.begin_again(db, lost, LOOK_AGAIN_AFTER) if lost else []
-        self._jobs.enqueue([job_of(one) for one in again])
+            moved = (
+                records.begin_again(db, lost, LOOK_AGAIN_AFTER, most_deaths=MOST_DEATHS)
+                if lost
+                else []
+            )
+        for one in moved:
+            if one.is_parked:
+                job = job_of(one)
+                log.error("job_parked", subject=job.subject, deaths=MOST_DEATHS)
+                metrics.JOBS_PARKED.labels(job.queue).inc()
+        again = [job_of(one) for one in moved if not one.is_parked]
+        if again:
+            self._jobs.enqueue(again)
         return len(again)
 
     def _positions(self, watermark: str) -> Iterator[_Position]:

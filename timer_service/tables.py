@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -209,6 +210,8 @@ sessions = Table(
     Column("summary_status", Text),
     Column("summary_reason", Text),
     Column("summary_attempt", Integer, nullable=False, server_default="0"),
+    # How often a worker died over it; what kills them too often is parked.
+    Column("summary_deaths", Integer, nullable=False, server_default="0"),
     _instant("next_check_at", nullable=True),
     _one_of("state", SessionState),
     _one_of("close_reason", CloseReason),
@@ -322,6 +325,10 @@ callback_runs = Table(
         "callback_id", Uuid, ForeignKey("close_callbacks.id", ondelete="CASCADE"), primary_key=True
     ),
     Column("attempt", Integer, nullable=False, server_default="1"),
+    # Whether a worker is at it; one whose lease ends so has died over it.
+    Column("is_running", Boolean, nullable=False, server_default=text("false")),
+    Column("deaths", Integer, nullable=False, server_default="0"),
+    # Neither this nor the next: parked.
     _instant("next_check_at", nullable=True),
     _instant("done_at", nullable=True),
     Index(None, "callback_id"),

@@ -21,6 +21,7 @@ from timer_service.database import Database
 from timer_service.embedded import DataDirectory, prepare_postgres, prepare_redis
 from timer_service.errors import RedisUnavailable
 from timer_service.expiry_listener import PROCESS as LISTENER
+from timer_service.listening_socket import open_listening_socket
 from timer_service.migrate import migrate
 from timer_service.redis_clients import redis_errors, worker_client
 from timer_service.spool import Spool
@@ -52,9 +53,10 @@ def plan_deployment(
     """Plan all processes of one machine.
 
     Raises:
-        ConfigurationError: the data folder cannot be used.
+        ConfigurationError: the data folder or the address cannot be used.
         EmbeddedServerError: a server is needed and none can be had here.
     """
+    listening = open_listening_socket(host, port)
     secrets = data.secrets()
     servers = []
     env = dict(environ)
@@ -94,7 +96,13 @@ def plan_deployment(
             stops_beside=True,
             stop_timeout_s=7.0,  # it has workers of its own to stop
         ),
-        child("web", "web", "--host", host, "--port", str(port), ready=lambda: _is_ready(base_url)),
+        child(
+            "web",
+            *("web", "--fd", str(listening.fileno())),
+            ready=lambda: _is_ready(base_url),
+            sockets=(listening,),
+            stop_timeout_s=7.0,  # it asks callers to leave, then gives requests their time
+        ),
     ]
     return Deployment(plan, base_url, env["TIMER_ADMIN_KEY"], env)
 
@@ -128,8 +136,15 @@ def plan_workers(queues: Mapping[str, int], environ: Mapping[str, str]) -> list[
     for queue, count in queues.items():
         for number in range(1, count + 1):
             argv = (sys.executable, "-m", "timer_service", "work", "--queue", queue)
-            name = f"{queue}-{number}"
-            plan.append(ChildSpec(name=name, argv=argv, env=environ, stops_beside=bool(plan)))
+            plan.append(
+                ChildSpec(
+                    name=f"{queue}-{number}",
+                    argv=argv,
+                    env=environ,
+                    stops_beside=bool(plan),
+                    expendable=True,  # the job that killed it is parked in the end
+                )
+            )
     return plan
 
 

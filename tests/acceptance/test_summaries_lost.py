@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 
+import psycopg
+import pytest
+
 from tests.support.callers import Business, Caller, customer
 from tests.support.deployment import Parts
 from tests.support.fake_model import FakeModel, hang
 from tests.support.waiting import wait_until
 from timer_service.job_queue import SUMMARIES_QUEUE
+from timer_service.lease import LEASE
 from timer_service.messages import ProviderName
-from timer_service.summarize_job import LEASE
 from timer_service.sweeper import LOOK_AGAIN_AFTER
 
 SESSIONS = 5
@@ -35,6 +38,30 @@ def test_a_worker_killed_while_the_model_thinks_costs_no_summary(
     assert session["summary"]["summarizer"] == "openai"
     (message,) = shop.messages(session["id"])
     assert session["summary"]["message_ids"] == [message["id"]]
+    assert len(model.requests) == asked_before + 2
+
+
+@pytest.mark.slow
+def test_a_worker_stopped_while_the_model_thinks_has_not_died_over_it(
+    parts: Parts, parts_caller: Caller, model: FakeModel
+) -> None:
+    shop = _shop_with_sessions(parts_caller, 1)
+    asked_before = len(model.requests)
+    model.will(hang())
+    shop.wait_until_closed()
+    wait_until(lambda: len(model.requests) > asked_before, what="the model is asked")
+
+    assert parts.work.end(signal.SIGTERM) == 0  # it is killed in the end: the model never answers
+    with psycopg.connect(parts.database_url) as db:
+        row = db.execute(
+            "SELECT summary_status, summary_deaths FROM sessions WHERE business_id = %s", [shop.id]
+        ).fetchone()
+    assert row == ("pending", 0)
+    parts.work.start()
+
+    parts.let_pass(LEASE.seconds + 1)
+    (session,) = shop.wait_until_summarised()
+    assert session["summary"]["summarizer"] == "openai"
     assert len(model.requests) == asked_before + 2
 
 

@@ -18,6 +18,8 @@ from timer_service.callback_job import MOST_ATTEMPTS
 from timer_service.callbacks import load_callback
 from timer_service.errors import InvalidInput
 from timer_service.job_queue import CALLBACKS_QUEUE, CallbackJob
+from timer_service.lease import LEASE_S
+from timer_service.sweeper import MOST_DEATHS
 
 PATH = "a_backend.hooks.on_closed"
 
@@ -219,6 +221,24 @@ class TestFailing:
         world.let_pass(31)
         assert world.sweeper.restart_callbacks_once() == 0
         assert runs(world) == [(1, False, True)]
+        assert world.sweeper.restart_callbacks_once() == 0
+
+    def test_one_that_killed_three_workers_is_parked(self, world: World, backend: Backend) -> None:
+        world.service.on_closed(PATH)
+        session_id = world.hear().session_id
+        world.service.complete(session_id)
+        again = []
+        for attempt in range(1, MOST_DEATHS + 1):
+            backend.faults = [KeyboardInterrupt()]  # type: ignore[list-item]  # nobody catches it
+            callback_id = str(job_of(world, session_id).callback_id)
+            with pytest.raises(KeyboardInterrupt):
+                callback_job.call_back(str(session_id), callback_id, attempt)
+            world.queue_redis.flushdb()
+            world.let_pass(LEASE_S + 1)
+            again.append(world.sweeper.restart_callbacks_once())
+        assert again == [1, 1, 0]
+        assert runs(world) == [(MOST_DEATHS + 1, False, False)]
+        world.let_pass(10_000)
         assert world.sweeper.restart_callbacks_once() == 0
 
     def test_a_superseded_attempt_calls_nobody(self, world: World, backend: Backend) -> None:

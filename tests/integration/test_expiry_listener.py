@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import Event, Lock, Thread
 
@@ -15,11 +15,12 @@ from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
 from timer_service import expired_events, keys, metrics
 from timer_service.errors import DatabaseUnavailable
-from timer_service.expiry_listener import PROCESS, ExpiryListener
+from timer_service.expiry_listener import PROCESS, ExpiryListener, ListenerBroken
 from timer_service.ids import BusinessId, SessionId, lengthen, new_id
 from timer_service.keys import Member
 from timer_service.live_chats import LiveChats
 from timer_service.notifications import NotificationMode
+from timer_service.pacer import Pacer
 from timer_service.redis_clients import database_of, pubsub_client, worker_client
 
 NEVER_MS = 3_600_000
@@ -60,14 +61,12 @@ def listening(
 ) -> Iterator[Listening]:
     resubscribed, stop = Event(), Event()
     with worker_client(url) as client, pubsub_client(url) as events_client:
-        listener = ExpiryListener(
-            LiveChats(client, 1),
+        listener = make_listener(
+            url,
+            client,
+            events_client,
             closer,
-            client=client,
-            events_client=events_client,
-            database=database_of(url),
             on_resubscribed=resubscribed.set,
-            on_untrusted=lambda shard: None,
             grace_ms=grace_ms,
             lease_ms=lease_ms,
         )
@@ -79,6 +78,29 @@ def listening(
         finally:
             stop.set()
             thread.join()
+
+
+def make_listener(
+    url: str,
+    client: Redis,
+    events_client: Redis,
+    closer: Settler,
+    *,
+    on_resubscribed: Callable[[], object] = lambda: None,
+    grace_ms: int = NEVER_MS,
+    lease_ms: int = 60_000,
+) -> ExpiryListener:
+    return ExpiryListener(
+        LiveChats(client, 1),
+        closer,
+        client=client,
+        events_client=events_client,
+        database=database_of(url),
+        on_resubscribed=on_resubscribed,
+        on_untrusted=lambda shard: None,
+        grace_ms=grace_ms,
+        lease_ms=lease_ms,
+    )
 
 
 def subscribers(client: Redis, url: str) -> int:
@@ -294,6 +316,34 @@ class TestFaults:
             one.listener.claim(members)
             assert client.zcard(keys.claimed_key(0)) == 600
         assert closer.times == dict.fromkeys(members, 1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_by_itself_ends_the_process_to_be_started_anew(
+    client: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(_pacer: Pacer) -> None:
+        raise SystemExit  # what no loop catches
+
+    failures: list[BaseException] = []
+    stop = Event()
+    with worker_client(redis_url) as own, pubsub_client(redis_url) as events_client:
+        listener = make_listener(redis_url, own, events_client, Settler(client))
+
+        def run() -> None:
+            try:
+                listener.run(stop)
+            except ListenerBroken as failure:
+                failures.append(failure)
+
+        thread = Thread(target=run)
+        thread.start()
+        wait_until(lambda: client.get(keys.heartbeat_key(PROCESS)), what="it runs")
+        monkeypatch.setattr(Pacer, "pace_once", die)
+        thread.join(10)
+    assert not thread.is_alive()
+    assert stop.is_set()
+    assert "pacer ended" in str(failures[0])
 
 
 def test_the_heartbeat_names_the_mode_and_ends_with_the_process(

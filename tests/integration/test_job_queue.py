@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pickle
+import signal
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from redis import Redis
-from rq import Queue
+from rq import Queue, SimpleWorker
 from rq.job import Job as RQJob
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
+from timer_service import job_queue
 from timer_service.ids import SessionId, new_id
-from timer_service.job_queue import FAILURE_KEPT_S, CallbackJob, Job, JobQueue, SummaryJob
+from timer_service.job_queue import (
+    FAILURE_KEPT_S,
+    QUEUES,
+    SUMMARIES_QUEUE,
+    CallbackJob,
+    Job,
+    JobQueue,
+    SummaryJob,
+    work,
+)
 from timer_service.redis_clients import queue_client
 
 
@@ -97,3 +112,68 @@ def test_hundreds_keep_their_order_in_one_round_trip(client: Redis) -> None:
     assert client.info("stats")["total_reads_processed"] - before < 15  # of some 64 KB each
     queue = Queue("summaries", connection=client, serializer=JSONSerializer)
     assert queue.get_job_ids() == [job.job_id for job in jobs]
+
+
+def test_each_worker_serves_one_queue_and_looks_after_it_every_minute(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[SimpleWorker] = []
+
+    def note(self: SimpleWorker, **_: object) -> None:
+        made.append(self)
+
+    monkeypatch.setattr(SimpleWorker, "work", note)
+    for name in QUEUES:
+        work(client, name)
+    assert [one.queue_names() for one in made] == [[name] for name in QUEUES]
+    for one in made:
+        assert one.maintenance_interval <= 60
+        assert one.worker_ttl <= 75  # it waits that long less 15 s between two looks
+        assert isinstance(one, job_queue._WatchedWorker)
+
+
+class Evil:
+    """What a pickle would do to whoever loads it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.mkdir, (str(self._path),))
+
+
+def test_hostile_bytes_in_the_queue_run_nothing_and_stop_nobody(
+    client: Redis, tmp_path: Path, kept_signals: None
+) -> None:
+    made = tmp_path / "made"
+    evil = json.dumps(["os.mkdir", None, [str(made)], {}]).encode()
+    ours = json.dumps(["timer_service.nothing.there", None, [], {}]).encode()
+    hostile = {
+        "pickle": zlib.compress(pickle.dumps(Evil(made))),
+        "raw_pickle": pickle.dumps(Evil(made)),
+        "named": zlib.compress(evil),
+        "unknown": zlib.compress(ours),
+        "junk": b"\xff" * 100,
+    }
+    (pattern,) = make_jobs()[:1]
+    JobQueue(client).enqueue([pattern])
+    fields = client.hgetall(RQJob.key_for(pattern.job_id))
+    client.flushdb()
+    queue = f"rq:queue:{SUMMARIES_QUEUE}"
+    for name, data in hostile.items():
+        client.hset(RQJob.key_for(name), mapping={**fields, b"data": data})
+        client.rpush(queue, name)
+    client.rpush(queue, "no_such_job", b"\xfe\xff")
+    work(client, SUMMARIES_QUEUE, burst=True)
+    assert not made.exists()
+    assert client.llen(queue) == 0
+    failed = {name for name in hostile if client.hget(RQJob.key_for(name), "status") == b"failed"}
+    assert failed == set(hostile)
+
+
+@pytest.fixture
+def kept_signals() -> Iterator[None]:
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from threading import Barrier
+from threading import Barrier, Event
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 from rq import Queue
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
@@ -19,15 +20,20 @@ from rq.timeouts import JobTimeoutException
 from tests.support import fake_model
 from tests.support.builders import NOAM, World, work_off, working_environment
 from tests.support.fake_model import FakeModel
-from timer_service import summarize_job
+from tests.support.waiting import wait_until
+from timer_service import lease, summarize_job
 from timer_service.errors import SummaryRefused, SummaryTemporarilyFailed
 from timer_service.ids import SessionId
 from timer_service.job_queue import SUMMARIES_QUEUE, SummaryJob
+from timer_service.lease import LEASE_S
 from timer_service.messages import ChangeKind, Direction, MessageChange
 from timer_service.records import summaries
 from timer_service.resources import Summary
 from timer_service.summarize_job import LONGEST_RETRY_AFTER_S, RETRY_AFTER_S, SummaryWorker
 from timer_service.summarizers.base import SummaryContent, SummaryResult, Transcript
+from timer_service.sweeper import MOST_DEATHS
+
+QUEUE = {"queue": SUMMARIES_QUEUE}
 
 
 @dataclass
@@ -260,8 +266,8 @@ class TestFailing:
             pauses.append(worker(world, model).summarize(closed, 1, tries))
             summary = summary_of(world, closed)
             assert (summary.status, summary.reason) == ("failed", "rate_limited")
-            # Not before the next try has had its time to run.
-            assert due_in_s(world, closed) > pauses[-1] + 60
+            # Not before the next try is in the queue, where the sweep sees that it waits.
+            assert due_in_s(world, closed) > pauses[-1] + 10
         assert pauses == list(RETRY_AFTER_S)
         assert worker(world, model).summarize(closed, 1, len(RETRY_AFTER_S)) is None
         summary = summary_of(world, closed)
@@ -313,15 +319,109 @@ class TestFailing:
             worker(world, dying).summarize(closed, 1, 0)
         assert summary_of(world, closed).status == "running"
         world.queue_redis.flushdb()
-        world.let_pass(31)
         assert world.sweeper.restart_summaries_once() == 0
-        world.let_pass(100)
+        world.let_pass(LEASE_S + 1)
         assert world.sweeper.restart_summaries_once() == 1
         assert world.queued() == [f"summarize_{closed}_2"]
         worker(world, StubSummarizer()).summarize(closed, 1, 0)
         assert not world.session(closed).summary_created
         worker(world, StubSummarizer()).summarize(closed, 2, 0)
         assert world.session(closed).summary_created
+
+
+class Death(BaseException):
+    """What no code of ours catches: the nearest to a worker that is gone."""
+
+
+def die(world: World, session_id: SessionId) -> int:
+    """Let a worker die over the summary's current attempt; return how many are begun again."""
+    attempt = world.read("SELECT summary_attempt AS n FROM sessions")[0]["n"]
+    with pytest.raises(Death):
+        worker(world, StubSummarizer(faults=[Death()])).summarize(  # type: ignore[list-item]
+            session_id, attempt, 0
+        )
+    world.queue_redis.flushdb()
+    world.let_pass(LEASE_S + 1)
+    return world.sweeper.restart_summaries_once()
+
+
+class TestWorkersThatDie:
+    def test_what_killed_three_workers_is_parked_and_says_so(
+        self, world: World, closed: SessionId
+    ) -> None:
+        parked_before = REGISTRY.get_sample_value("timer_jobs_parked_total", QUEUE) or 0
+        assert [die(world, closed) for _ in range(MOST_DEATHS)] == [1] * (MOST_DEATHS - 1) + [0]
+        summary = summary_of(world, closed)
+        assert (summary.status, summary.reason, summary.text) == ("failed", "worker_died", None)
+        assert REGISTRY.get_sample_value("timer_jobs_parked_total", QUEUE) == parked_before + 1
+        assert world.queued() == []
+        world.let_pass(10_000)
+        assert world.sweeper.restart_summaries_once() == 0
+
+    def test_a_parked_one_that_is_asked_for_again_gets_one_more_life(
+        self, world: World, closed: SessionId
+    ) -> None:
+        for _ in range(MOST_DEATHS):
+            die(world, closed)
+        world.service.summarize(world.business_id, closed)
+        assert die(world, closed) == 0
+        assert summary_of(world, closed).reason == "worker_died"
+        world.service.summarize(world.business_id, closed)
+        attempt = world.read("SELECT summary_attempt AS n FROM sessions")[0]["n"]
+        worker(world, StubSummarizer()).summarize(closed, attempt, 0)
+        assert (summary_of(world, closed).status, summary_of(world, closed).reason) == (
+            "done",
+            None,
+        )
+
+    def test_jobs_that_are_only_lost_kill_nobody(self, world: World, closed: SessionId) -> None:
+        for _ in range(MOST_DEATHS + 1):
+            world.queue_redis.flushdb()
+            world.let_pass(31)
+            assert world.sweeper.restart_summaries_once() == 1
+        assert summary_of(world, closed).status == "pending"
+
+    def test_a_worker_told_to_stop_gives_it_back_and_may_still_finish_it(
+        self, world: World, closed: SessionId, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lease, "_stopping", Event())
+        monkeypatch.setattr(lease, "RENEW_EVERY_S", 0.01)
+
+        def stop() -> None:
+            lease.give_back_leases()
+            wait_until(lambda: summary_of(world, closed).status == "pending", what="given back")
+
+        worker(world, StubSummarizer(before=stop)).summarize(closed, 1, 0)
+        assert summary_of(world, closed).status == "done"
+
+    def test_one_that_is_killed_after_giving_it_back_has_not_died_over_it(
+        self, world: World, closed: SessionId
+    ) -> None:
+        for attempt in range(1, MOST_DEATHS + 2):
+            with world.database.transaction() as db:
+                summaries.start(db, closed, attempt, lease=lease.LEASE)
+                summaries.give_back(db, closed, attempt, check_after=lease.GIVEN_BACK_FOR)
+            world.queue_redis.flushdb()
+            world.let_pass(LEASE_S + 1)
+            assert world.sweeper.restart_summaries_once() == 1
+
+    def test_a_model_that_takes_longer_than_the_lease_is_asked_once(
+        self, world: World, closed: SessionId, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lease, "RENEW_EVERY_S", 0.01)
+        again: list[int] = []
+
+        def think() -> None:
+            for _ in range(3):
+                world.let_pass(LEASE_S - 1)
+                wait_until(lambda: due_in_s(world, closed) > LEASE_S - 1, what="it is renewed")
+                again.append(world.sweeper.restart_summaries_once())
+
+        slow = StubSummarizer(before=think)
+        worker(world, slow).summarize(closed, 1, 0)
+        assert again == [0, 0, 0]
+        assert len(slow.seen) == 1
+        assert summary_of(world, closed).status == "done"
 
 
 class TestThroughRQ:

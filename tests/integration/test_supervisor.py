@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -23,6 +24,7 @@ from timer_service.child_process import (
     start_child,
     stop_leftovers,
 )
+from timer_service.listening_socket import open_listening_socket
 from timer_service.supervisor import Step, Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,6 +142,42 @@ def test_a_child_that_keeps_dying_takes_everything_down_with_its_last_words(
     assert "the disk is full" in told
     assert plan.lines[-1] == "steady stopped"
     assert (plan.logs / "frail.log").read_text().count("full") == supervisor.MAX_FAST_DEATHS
+
+
+def test_an_expendable_child_may_die_as_often_as_it_likes(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    plan = Plan(tmp_path, shell("worker", f"echo x >> {starts}; kill -9 $$", expendable=True))
+
+    def task() -> int:
+        wanted = 2 * supervisor.MAX_FAST_DEATHS
+        wait_until(lambda: starts.exists() and starts.read_text().count("x") >= wanted)
+        return 0
+
+    assert plan.run(task) == 0
+
+
+def test_callers_wait_in_a_childs_socket_while_it_is_started_again(tmp_path: Path) -> None:
+    listening = open_listening_socket("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    serve = """
+        import socket, sys
+        with socket.socket(fileno=int(sys.argv[1])) as listening:
+            caller, _ = listening.accept()
+            caller.sendall(b"here")
+    """
+    argv = (sys.executable, "-c", textwrap.dedent(serve), str(listening.fileno()))
+    plan = Plan(tmp_path, ChildSpec("once", argv, sockets=(listening,), expendable=True))
+
+    def call() -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as caller:
+            return caller.recv(10)
+
+    def task() -> int:
+        return sum(call() == b"here" for _ in range(3))
+
+    assert plan.run(task) == 3
+    with pytest.raises(ConnectionRefusedError):
+        call()
 
 
 def test_a_child_that_lived_long_has_its_earlier_deaths_forgiven(

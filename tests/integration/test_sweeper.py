@@ -23,6 +23,7 @@ from timer_service.records import session_sweeps, summaries
 from timer_service.sweeper import OVERDUE_BY, OVERLAP, PAGE, Sweeper
 
 SETTLED = session_sweeps.SETTLED_AFTER.total_seconds()
+MINUTE = timedelta(minutes=1)
 PASSES = ["rebuild", "overdue", "opened", "closed", "summaries", "callbacks", "audit"]
 
 
@@ -303,7 +304,7 @@ class TestSummaries:
         with world.database.transaction() as db:
             found = summaries.unfinished(db, limit=10)
             assert summaries.start(db, session_id, 1, lease=timedelta(seconds=100))
-            assert summaries.begin_again(db, found, timedelta(seconds=30)) == []
+            assert summaries.begin_again(db, found, MINUTE, most_deaths=3) == []
         assert attempt_of(world, session_id) == 1
 
     def test_one_that_moved_meanwhile_is_left_alone(self, world: World) -> None:
@@ -315,7 +316,7 @@ class TestSummaries:
         world.service.summarize(world.business_id, session_id)
         world.let_pass(31)
         with world.database.transaction() as db:
-            assert summaries.begin_again(db, found, timedelta(seconds=30)) == []
+            assert summaries.begin_again(db, found, MINUTE, most_deaths=3) == []
 
     def test_a_queue_that_is_away_leaves_the_rows_as_they_are(
         self, world: World, monkeypatch: pytest.MonkeyPatch

@@ -309,6 +309,19 @@ def is_alive(base_url: str) -> bool:
     return answer.status_code == 200
 
 
+def children_of(parent: int) -> set[int]:
+    """Return the pids of a process's living children (Linux)."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        if int(fields[1]) == parent and fields[0] not in "ZX":
+            found.add(int(path.parent.name))
+    return found
+
+
 def is_ready(base_url: str) -> bool:
     """Tell whether the web process answers and has everything it depends on."""
     try:

@@ -258,6 +258,7 @@ def test_a_summary_reads_like_a_note_and_leads_to_its_messages(
         ("pending", None, "The summary is being written…", False, True),
         ("running", None, "The summary is being written…", False, True),
         ("failed", "timeout", "It is tried again by itself. Reason: timeout", True, True),
+        ("failed", "worker_died", "It is not tried again by itself.", True, False),
         ("skipped", "too_short", "Nothing was said that needs a summary.", True, False),
     ],
 )

@@ -5,29 +5,41 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.deployment import children_of
 from tests.support.waiting import wait_until
 from tests.web.shop import ADMIN_KEY, Shop, bearer, evolution_body, path_of
-from timer_service.embedded.server import choose_port
+from timer_service.listening_socket import open_listening_socket
 from timer_service.processes import web_command
 from timer_service.settings import Settings
 
 
+@dataclass(frozen=True)
+class Server:
+    """A running web server."""
+
+    pid: int
+    port: int
+
+
 @pytest.fixture
-def port(settings: Settings, tmp_path: Path) -> Iterator[int]:
+def server(settings: Settings, tmp_path: Path) -> Iterator[Server]:
     """Run the web server as `timer-service web` does, on the databases of this test."""
-    port = choose_port(None)
+    listening = open_listening_socket("127.0.0.1", 0)
+    port = listening.getsockname()[1]
     assert settings.database_url is not None
     assert settings.redis_url is not None
     assert settings.encryption_keys is not None
@@ -40,11 +52,19 @@ def port(settings: Settings, tmp_path: Path) -> Iterator[int]:
         "TIMER_PUBLIC_URL": "https://timer.example",
         "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
     }
-    process = subprocess.Popen(web_command("127.0.0.1", port), env=environment)
+    descriptor = listening.fileno()
+    process = subprocess.Popen(web_command(descriptor), env=environment, pass_fds=[descriptor])
     wait_until(lambda: is_alive(port), within_s=60, what="it answers")
-    yield port
+    yield Server(process.pid, port)
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
+    listening.close()
+
+
+@pytest.fixture
+def port(server: Server) -> int:
+    """Return where the web server listens."""
+    return server.port
 
 
 def is_alive(port: int) -> bool:
@@ -132,3 +152,48 @@ def test_connections_that_say_nothing_hold_nobody_up(port: int, shop: Shop) -> N
     finally:
         for one in silent:
             one.close()
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit is Linux's")
+def test_descriptors_that_run_out_keep_callers_waiting_and_end_no_worker(server: Server) -> None:
+    workers = children_of(server.pid)
+    for pid in workers:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (64, 64))
+    crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(200)]
+    for one in crowd:
+        one.close()
+    wait_until(lambda: is_alive(server.port), within_s=20, what="it answers again")
+    assert children_of(server.pid) == workers
+
+
+def test_a_hang_up_replaces_every_worker_and_refuses_nobody(server: Server) -> None:
+    before = children_of(server.pid)
+    os.kill(server.pid, signal.SIGHUP)
+    answered = []
+
+    def is_new() -> bool:
+        answered.append(is_alive(server.port))
+        now = children_of(server.pid)
+        return len(now) == len(before) and not now & before
+
+    wait_until(is_new, within_s=60, what="every worker is a new one")
+    assert all(answered)
+
+
+def test_a_worker_that_is_to_end_asks_callers_to_leave_and_cuts_nobody_off(server: Server) -> None:
+    kept = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=10) for _ in range(8)]
+    told: set[str | None] = set()
+    for one in kept:
+        one.request("GET", "/healthz")
+        one.getresponse().read()
+    os.kill(server.pid, signal.SIGHUP)
+    deadline_s = time.monotonic() + 30
+    while time.monotonic() < deadline_s and len(told) < 2:
+        for one in kept:
+            one.request("GET", "/healthz")  # a connection that was cut would raise here
+            answer = one.getresponse()
+            assert answer.read()
+            told.add(answer.getheader("Connection"))
+    assert told == {None, "close"}
+    for one in kept:
+        one.close()

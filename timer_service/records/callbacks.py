@@ -21,6 +21,8 @@ class UnfinishedCallback:
     session_id: SessionId
     callback_id: UUID
     attempt: int
+    is_parked: bool = False
+    """Too many workers died over it: nobody begins it again by himself."""
 
 
 def register(db: Connection, path: str) -> UUID:
@@ -48,7 +50,7 @@ def start(
     return (
         db.execute(
             text(f"""
-                UPDATE callback_runs r SET next_check_at = {_CHECK_AGAIN}
+                UPDATE callback_runs r SET is_running = true, next_check_at = {_CHECK_AGAIN}
                 FROM close_callbacks c, sessions s, businesses b
                 WHERE r.session_id = :session_id AND r.callback_id = :callback_id
                   AND r.attempt = :attempt AND r.done_at IS NULL
@@ -67,11 +69,55 @@ def start(
     )
 
 
+def renew(
+    db: Connection, session_id: SessionId, callback_id: UUID, attempt: int, *, lease: timedelta
+) -> None:
+    """Say that an attempt still runs."""
+    _check_running(db, session_id, callback_id, attempt, lease, still_runs=True)
+
+
+def let_go(
+    db: Connection,
+    session_id: SessionId,
+    callback_id: UUID,
+    attempt: int,
+    *,
+    check_after: timedelta,
+) -> None:
+    """Note that an attempt no longer runs, and its worker did not die of it; look again later."""
+    _check_running(db, session_id, callback_id, attempt, check_after, still_runs=False)
+
+
+def _check_running(
+    db: Connection,
+    session_id: SessionId,
+    callback_id: UUID,
+    attempt: int,
+    check_after: timedelta,
+    *,
+    still_runs: bool,
+) -> None:
+    db.execute(
+        text(f"""
+            UPDATE callback_runs SET is_running = :still_runs, next_check_at = {_CHECK_AGAIN}
+            WHERE session_id = :session_id AND callback_id = :callback_id
+              AND attempt = :attempt AND is_running AND done_at IS NULL"""),
+        {
+            "session_id": session_id,
+            "callback_id": callback_id,
+            "attempt": attempt,
+            "still_runs": still_runs,
+            "check_after": check_after,
+        },
+    )
+
+
 def finish(db: Connection, session_id: SessionId, callback_id: UUID) -> None:
     """Note that a callback was made."""
     db.execute(
         text("""
-            UPDATE callback_runs SET done_at = clock_timestamp(), next_check_at = NULL
+            UPDATE callback_runs SET done_at = clock_timestamp(), next_check_at = NULL,
+              is_running = false
             WHERE session_id = :session_id AND callback_id = :callback_id"""),
         {"session_id": session_id, "callback_id": callback_id},
     )
@@ -90,32 +136,43 @@ def unfinished(db: Connection, *, limit: int) -> list[UnfinishedCallback]:
 
 def postpone(db: Connection, waiting: Sequence[UnfinishedCallback], check_after: timedelta) -> None:
     """Look at these again later: their jobs are still queued."""
-    _look_again(db, waiting, check_after, attempt="r.attempt")
+    _look_again(db, waiting, f"next_check_at = {_CHECK_AGAIN}", check_after=check_after)
 
 
 def begin_again(
-    db: Connection, lost: Sequence[UnfinishedCallback], check_after: timedelta
+    db: Connection, lost: Sequence[UnfinishedCallback], check_after: timedelta, *, most_deaths: int
 ) -> list[UnfinishedCallback]:
-    """Give lost callbacks a new attempt; those that moved meanwhile are left alone."""
-    return _look_again(db, lost, check_after, attempt="r.attempt + 1")
+    """Give lost callbacks a new attempt; those that moved meanwhile are left alone.
+
+    One that was running has lost its worker; at the ``most_deaths``-th it is parked instead.
+    """
+    changes = f"""
+        attempt = r.attempt + 1, is_running = false, deaths = r.deaths + r.is_running::int,
+        next_check_at = CASE WHEN r.is_running AND r.deaths + 1 >= :most_deaths THEN NULL
+          ELSE {_CHECK_AGAIN} END"""
+    return _look_again(db, lost, changes, check_after=check_after, most_deaths=most_deaths)
 
 
 def _look_again(
-    db: Connection, found: Sequence[UnfinishedCallback], check_after: timedelta, *, attempt: str
+    db: Connection, found: Sequence[UnfinishedCallback], changes: str, **values: object
 ) -> list[UnfinishedCallback]:
     rows = db.execute(
         text(f"""
-            UPDATE callback_runs r SET attempt = {attempt}, next_check_at = {_CHECK_AGAIN}
+            UPDATE callback_runs r SET {changes}
             FROM unnest(CAST(:sessions AS uuid[]), CAST(:callbacks AS uuid[]),
               CAST(:attempts AS int[])) AS old (session_id, callback_id, attempt)
             WHERE r.session_id = old.session_id AND r.callback_id = old.callback_id
-              AND r.attempt = old.attempt AND r.done_at IS NULL
-            RETURNING r.session_id, r.callback_id, r.attempt"""),
+              AND r.attempt = old.attempt AND r.next_check_at <= clock_timestamp()
+            RETURNING r.session_id, r.callback_id, r.attempt,
+              r.next_check_at IS NULL AS is_parked"""),
         {
             "sessions": [one.session_id for one in found],
             "callbacks": [one.callback_id for one in found],
             "attempts": [one.attempt for one in found],
-            "check_after": check_after,
+            **values,
         },
     )
-    return [UnfinishedCallback(row.session_id, row.callback_id, row.attempt) for row in rows]
+    return [
+        UnfinishedCallback(row.session_id, row.callback_id, row.attempt, row.is_parked)
+        for row in rows
+    ]

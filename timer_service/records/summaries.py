@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping, text
 from sqlalchemy.dialects.postgresql import insert
 
 from timer_service.ids import BusinessId, SessionId
-from timer_service.messages import SummaryStatus
+from timer_service.messages import WORKER_DIED, SummaryStatus
 from timer_service.tables import summaries
 
 
@@ -25,6 +25,8 @@ class UnfinishedSummary:
     business_id: BusinessId
     session_id: SessionId
     attempt: int
+    is_parked: bool = False
+    """Too many workers died over it: nobody begins it again by himself."""
 
 
 def start(
@@ -51,6 +53,32 @@ def start(
     )
 
 
+def renew(db: Connection, session_id: SessionId, attempt: int, *, lease: timedelta) -> None:
+    """Say that an attempt still runs."""
+    db.execute(
+        text("""
+            UPDATE sessions SET next_check_at = clock_timestamp() + CAST(:lease AS interval)
+            WHERE id = :id AND summary_attempt = :attempt AND summary_status = 'running'"""),
+        {"id": session_id, "attempt": attempt, "lease": lease},
+    )
+
+
+def give_back(
+    db: Connection, session_id: SessionId, attempt: int, *, check_after: timedelta
+) -> None:
+    """Let an attempt be waiting again; whoever runs it may still finish it until it is begun again.
+
+    Its worker is told to stop, and may be killed: that is not to count as a death.
+    """
+    db.execute(
+        text("""
+            UPDATE sessions SET summary_status = 'pending',
+              next_check_at = clock_timestamp() + CAST(:check_after AS interval)
+            WHERE id = :id AND summary_attempt = :attempt AND summary_status = 'running'"""),
+        {"id": session_id, "attempt": attempt, "check_after": check_after},
+    )
+
+
 def finish(
     db: Connection,
     session_id: SessionId,
@@ -68,7 +96,8 @@ def finish(
         text("""
             UPDATE sessions SET summary_status = :status, summary_reason = :reason,
               next_check_at = clock_timestamp() + CAST(:check_after AS interval)
-            WHERE id = :id AND summary_attempt = :attempt AND summary_status = 'running'"""),
+            WHERE id = :id AND summary_attempt = :attempt
+              AND summary_status IN ('running', 'pending')"""),
         {
             "id": session_id,
             "attempt": attempt,
@@ -115,21 +144,36 @@ def postpone(db: Connection, waiting: Sequence[UnfinishedSummary], check_after: 
 
 
 def begin_again(
-    db: Connection, found: Sequence[UnfinishedSummary], check_after: timedelta
+    db: Connection, found: Sequence[UnfinishedSummary], check_after: timedelta, *, most_deaths: int
 ) -> list[UnfinishedSummary]:
-    """Give stuck summaries a new attempt; those that moved meanwhile are left alone."""
+    """Give stuck summaries a new attempt; those that moved meanwhile are left alone.
+
+    One that was running has lost its worker; at the ``most_deaths``-th it is parked instead.
+    """
+    died = "summary_status = 'running'"
+    is_parked = f"{died} AND summary_deaths + 1 >= :most_deaths"
     rows = db.execute(
-        text("""
-            UPDATE sessions SET summary_status = 'pending', summary_attempt = summary_attempt + 1,
-              next_check_at = clock_timestamp() + CAST(:check_after AS interval)
+        text(f"""
+            UPDATE sessions SET summary_attempt = summary_attempt + 1,
+              summary_deaths = summary_deaths + ({died})::int,
+              summary_status = CASE WHEN {is_parked} THEN 'failed' ELSE 'pending' END,
+              summary_reason = CASE WHEN {is_parked} THEN :worker_died ELSE summary_reason END,
+              next_check_at = CASE WHEN {is_parked} THEN NULL
+                ELSE clock_timestamp() + CAST(:check_after AS interval) END
             FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS old (id, attempt)
             WHERE sessions.id = old.id AND sessions.summary_attempt = old.attempt
               AND sessions.next_check_at <= clock_timestamp()
-            RETURNING sessions.business_id, sessions.id, sessions.summary_attempt"""),
+            RETURNING sessions.business_id, sessions.id, sessions.summary_attempt,
+              sessions.next_check_at IS NULL AS is_parked"""),
         {
             "ids": [one.session_id for one in found],
             "attempts": [one.attempt for one in found],
             "check_after": check_after,
+            "most_deaths": most_deaths,
+            "worker_died": WORKER_DIED,
         },
     )
-    return [UnfinishedSummary(row.business_id, row.id, row.summary_attempt) for row in rows]
+    return [
+        UnfinishedSummary(row.business_id, row.id, row.summary_attempt, row.is_parked)
+        for row in rows
+    ]

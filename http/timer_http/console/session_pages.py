@@ -15,7 +15,7 @@ from timer_http.console.pages import blueprint
 from timer_http.console.transcript import lay_out
 from timer_http.context import current_services
 from timer_http.paging import cut, read_instants_and_id
-from timer_service.messages import Role, SummaryStatus
+from timer_service.messages import WORKER_DIED, Role, SummaryStatus
 from timer_service.resources import Business, Message, Session
 
 PAGE_LENGTH = 300
@@ -92,7 +92,10 @@ def _messages(
 
 
 def _is_unfinished(shown: Session) -> bool:
-    return shown.is_open or (shown.summary is not None and shown.summary.status in _UNFINISHED)
+    summary = shown.summary
+    return shown.is_open or (
+        summary is not None and summary.status in _UNFINISHED and summary.reason != WORKER_DIED
+    )
 
 
 def _zone_of(business: Business) -> ZoneInfo:

@@ -1,0 +1,147 @@
+"""Serves the web application with granian, on a socket that may be older than this process.
+
+`timer-service web` becomes this (``python -m timer_service.web_server <descriptor>``). One socket
+is shared by all workers, so whoever waits in its queue is taken by whichever worker lives:
+
+- SIGHUP replaces the workers one after the other, each by one that is there before it goes.
+- SIGTERM, and a worker's replacement, is gentle: for a moment every answer says ``Connection:
+  close``, so that callers who keep connections leave by themselves; then what is under way is
+  finished, and only connections that lie idle are cut.
+
+This process never imports the application: a worker that starts after an upgrade is all new.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.mp import MPServer, WorkerProcess
+
+from timer_service.listening_socket import BACKLOG
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+WORKERS = 2
+"""One per core of the smallest machine we mean to run on; a crash leaves one answering."""
+BLOCKING_THREADS = 16
+"""As many as connections in a worker's pool: none waits for another's connection."""
+HEADER_READ_TIMEOUT_MS = 10_000
+"""Nothing of a slow request's head holds a thread."""
+LEAVE_S = 1.0
+"""How long a worker that is to end goes on serving, asking callers to leave."""
+KILL_AFTER_S = 5
+"""Every request ends within a second; only live pages last longer."""
+REPLACE_AFTER_S = 2.0
+"""How long a new worker has to get ready before the one it replaces goes."""
+
+_LEAVE_SIGNAL = signal.SIGUSR1
+
+
+class _Leaving:
+    """The application, asking callers to close their connections once its worker is to end."""
+
+    def __init__(self, application: WSGIApplication) -> None:
+        self._application = application
+        self._is_leaving = False
+        signal.signal(_LEAVE_SIGNAL, self._leave)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not self._is_leaving:
+            return self._application(environ, start_response)
+
+        def start(
+            status: str, headers: list[tuple[str, str]], exc_info: Any = None
+        ) -> Callable[[bytes], object]:
+            return start_response(status, [*headers, ("Connection", "close")], exc_info)
+
+        return self._application(environ, start)
+
+    def _leave(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_leaving = True
+
+
+def load_application() -> WSGIApplication:
+    """Load the application, in a worker."""
+    # never in the process that starts workers
+    from timer_http.wsgi import app  # noqa: PLC0415
+    from timer_service.logs import set_up_logs  # noqa: PLC0415
+
+    set_up_logs()
+    return _Leaving(app)
+
+
+class _Worker(WorkerProcess):
+    def terminate(self) -> None:
+        """Let it ask its callers to leave, then end it as granian does."""
+        self.interrupt_by_parent = True
+        if not self.inner.is_alive():
+            return
+        os.kill(self.inner.pid, _LEAVE_SIGNAL)
+        ending = threading.Timer(LEAVE_S, self.inner.terminate)
+        ending.daemon = True
+        ending.start()
+
+
+class WebServer(MPServer):
+    """granian on one shared socket, which it did not make and does not close before its workers."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        super().__init__(
+            "timer_http.wsgi:app",
+            interface=Interfaces.WSGI,
+            http=HTTPModes.http1,
+            websockets=False,
+            workers=WORKERS,
+            blocking_threads=BLOCKING_THREADS,
+            backlog=BACKLOG,
+            http1_settings=HTTP1Settings(header_read_timeout=HEADER_READ_TIMEOUT_MS),
+            log_level=LogLevels.warning,
+            respawn_failed_workers=True,
+            respawn_interval=REPLACE_AFTER_S,
+            workers_kill_timeout=KILL_AFTER_S,
+        )
+        self._listening = listening
+
+    def _init_shared_socket(self) -> None:
+        # What granian does itself on systems without SO_REUSEPORT's balancing: a socket per worker
+        # would take those who wait in it along when the worker ends.
+        self._listening.setblocking(False)
+        self._listening.set_inheritable(True)
+        self._sso = self._listening
+        # granian types as None what is set here, and leaves out what a holder is made of
+        descriptor = self._listening.fileno()
+        self._sfd = descriptor  # type: ignore[assignment]
+        self._shd = SocketHolder(descriptor, False, BACKLOG)  # type: ignore[assignment, call-arg]
+        self._ssp = None
+
+    def _drop_shared_socket(self) -> None:
+        """Keep it open: the workers still take from it while they ask callers to leave."""
+
+    def _spawn_worker(  # type: ignore[override]  # as granian has it
+        self, idx: int, target: Any, callback_loader: Any
+    ) -> WorkerProcess:
+        made = super()._spawn_worker(idx, target, callback_loader)
+        made.__class__ = _Worker  # granian names the class in the middle of what it passes on
+        return made
+
+
+def main(descriptor: int) -> None:
+    """Serve on an inherited listening socket until told to stop."""
+    listening = socket.socket(fileno=descriptor)
+    WebServer(listening).serve(target_loader=load_application, wrap_loader=False)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
