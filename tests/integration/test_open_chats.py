@@ -236,6 +236,7 @@ class TestInCompany:
     def test_who_comes_together_with_a_held_customer_does_not_wait(self, world: World) -> None:
         world.hear(contact=DANA)
         (owner,) = [row["id"] for row in world.read("SELECT id FROM contacts")]
+        world.service.complete(world.hear(contact=NOAM).session_id)
         held, free = (
             Bundle(world.connection_id, [world.heard(contact=one)]) for one in (DANA, NOAM)
         )

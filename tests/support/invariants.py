@@ -64,6 +64,9 @@ _RULES = {
         SELECT u.session_id FROM summaries u
         WHERE ARRAY(SELECT unnest(u.message_ids) ORDER BY 1)
           <> ARRAY(SELECT m.id FROM messages m WHERE m.session_id = u.session_id ORDER BY 1)""",
+    "a summary was overwritten by an earlier attempt's": """
+        SELECT s.id FROM sessions s JOIN summaries u ON u.session_id = s.id
+        WHERE s.summary_status = 'done' AND u.attempt <> s.summary_attempt""",
     "a callback is not done": "SELECT session_id FROM callback_runs WHERE done_at IS NULL",
 }
 
