@@ -240,5 +240,18 @@ def gate(*, out: Out = OUT) -> None:
     raise typer.Exit(run().finish(out))
 
 
+@app.command()
+def guards(
+    *,
+    name: Annotated[
+        list[str] | None, typer.Option(help="Repeat for several; default: all.")
+    ] = None,
+) -> None:
+    """Take each guard out once: which tests notice. About ten seconds a guard."""
+    from benchmarks.guards import run  # noqa: PLC0415 - only what is asked for is loaded
+
+    raise typer.Exit(run(name or ()))
+
+
 if __name__ == "__main__":
     app(prog_name="./run bench")

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from tests.support.builders import DANA, World
@@ -246,6 +247,49 @@ class TestConcurrency:
         assert tried_again(logged) == []
         assert {one.message_count for one in world.sessions()} == {12}
         assert world.counted_by_redis() == 150
+
+    def test_new_ids_are_locked_in_one_order_whoever_names_them_first(self, world: World) -> None:
+        def key_of(person: records.Person) -> int:
+            return records._lock_key(records.ids_of(person)[0])
+
+        people = sorted([(world.business_id, DANA), (world.business_id, LID)], key=key_of)
+        first, second = map(key_of, people)
+
+        def find_the_other_way_round() -> None:
+            with world.database.transaction() as db:
+                records.find_or_create(db, people[::-1])
+
+        with ThreadPoolExecutor(1) as pool:
+            with world.database.transaction() as db:
+                db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": first})
+                finding = pool.submit(find_the_other_way_round)
+                wait_until(lambda: world.waiting_for_locks() == 1, what="the other waits")
+                try_lock = text("SELECT pg_try_advisory_xact_lock(:key)")
+                is_free = db.execute(try_lock, {"key": second}).scalar_one()
+            finding.result()
+        assert is_free
+
+    def test_contacts_are_locked_in_one_order_however_they_lie(self, world: World) -> None:
+        world.hear(contact=DANA)
+        world.hear(contact=LID)
+        first, second = (row["id"] for row in world.read("SELECT id FROM contacts ORDER BY id"))
+        world.run("UPDATE contacts SET name = 'Dana' WHERE id = :id", id=first)  # behind the other
+
+        def lock_both() -> None:
+            with world.database.transaction() as db:
+                for scan in ("indexscan", "bitmapscan"):
+                    db.execute(text(f"SET LOCAL enable_{scan} = off"))
+                records.lock(db, [second, first])
+
+        with ThreadPoolExecutor(1) as pool:
+            with world.database.transaction() as db:
+                db.execute(text("SELECT 1 FROM contacts WHERE id = :id FOR UPDATE"), {"id": first})
+                locking = pool.submit(lock_both)
+                wait_until(lambda: world.waiting_for_locks() == 1, what="the other waits")
+                take = text("SELECT id FROM contacts WHERE id = :id FOR UPDATE SKIP LOCKED")
+                free = db.execute(take, {"id": second}).all()
+            locking.result()
+        assert len(free) == 1
 
     def test_merges_and_messages_at_once_leave_one_open_session(self, world: World) -> None:
         world.hear(contact=DANA)

@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from tests.support.builders import DANA, NOAM, World
 from tests.support.waiting import wait_until
 from timer_service.follow_up import Outcome
+from timer_service.group_commit import Alone
 from timer_service.ids import ConnectionId, new_id
 from timer_service.intake_batch import Bundle, continue_chats
 from timer_service.messages import (
@@ -108,6 +110,28 @@ def test_two_messages_of_one_chat_in_one_call_are_both_added(world: World) -> No
     session_id = world.hear().session_id
     assert take_short_way(world, world.heard("b"), world.said("c"))
     assert world.session(session_id).message_count == 3
+
+
+class TestAShorterGap:
+    """Takes what the sweep finds a session by with it; the database refuses anything else."""
+
+    @pytest.fixture(autouse=True)
+    def shorter(self, world: World) -> None:
+        world.hear()
+        world.set_rules(idle_gap_s=60)
+
+    def test_by_the_short_way(self, world: World) -> None:
+        assert take_short_way(world, world.heard())
+        assert self.is_found_in_time(world)
+
+    def test_by_the_long_way(self, world: World) -> None:
+        world.record(world.heard(), world.heard())
+        assert self.is_found_in_time(world)
+
+    @staticmethod
+    def is_found_in_time(world: World) -> bool:
+        row = world.read("SELECT due_not_before = deadline_at AS is_it FROM sessions")[0]
+        return bool(row["is_it"])
 
 
 class TestLeftToTheLongWay:
@@ -208,6 +232,21 @@ class TestInCompany:
                 assert world.hear(contact=NOAM).opened
                 assert not waiting.done()
             assert not waiting.result(10).opened
+
+    def test_who_comes_together_with_a_held_customer_does_not_wait(self, world: World) -> None:
+        world.hear(contact=DANA)
+        (owner,) = [row["id"] for row in world.read("SELECT id FROM contacts")]
+        world.service.complete(world.hear(contact=NOAM).session_id)
+        held, free = (
+            Bundle(world.connection_id, [world.heard(contact=one)]) for one in (DANA, NOAM)
+        )
+        with world.database.transaction() as db:
+            db.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            assert contacts.lock(db, [owner])
+            answers = world.intake._record_together([held, free])
+        assert answers[0] is Alone.ALONE
+        assert not isinstance(answers[1], BaseException | Alone)
+        assert answers[1][0].opened
 
 
 def test_a_touch_changes_no_index(world: World) -> None:

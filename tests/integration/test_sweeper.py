@@ -12,6 +12,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from tests.support.builders import DANA, NOAM, World
+from tests.support.kill_scenarios import SCENARIOS
 from tests.support.live_sessions import Held
 from tests.support.waiting import wait_until
 from timer_service.clock import utc_now
@@ -43,6 +44,15 @@ def test_where_nothing_is_wrong_nothing_is_done(world: World) -> None:
     world.hear(contact=DANA)
     world.service.complete(world.hear(contact=NOAM).session_id)
     assert world.sweeper.sweep_once() == dict.fromkeys(PASSES, 0)
+
+
+def test_every_pass_finds_its_own(world: World) -> None:
+    """No pass is called by its name here: what none of them does stays undone."""
+    SCENARIOS["sweep"].prepare(world)
+    repaired = world.sweeper.sweep_once()
+    assert [name for name in PASSES if repaired.get(name)] == PASSES[1:]
+    world.redis.flushall()
+    assert world.sweeper.sweep_once().get("rebuild") == world.counted_by_redis() == 2
 
 
 def test_a_pass_that_fails_does_not_stop_the_others(
