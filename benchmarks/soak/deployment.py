@@ -121,6 +121,12 @@ class Deployment:
                 one.began_s, one.again_at_s, one.blamed = now_s, None, False
                 self._history.note("started", name=name)
 
+    def end(self) -> None:
+        """Kill all processes, not the servers: nothing they do matters any more."""
+        for name, one in self._kept.items():
+            if name not in {POSTGRES, REDIS}:
+                kill_group(one.process.pid)
+
     def hold(self, name: str) -> None:
         """Let a process that ends stay down, until `release`."""
         self._kept[name].held = True

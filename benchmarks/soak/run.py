@@ -41,7 +41,7 @@ CALLS_PER_SESSION = 1.05
 LONG_DRAIN_S = 400.0
 """The last pause between two tries of a summary is 120 s, and a dead worker's lease 100 s."""
 _SETTLE_S = 1.0
-_HURRY_EVERY_S = 2.5
+_HURRY_AFTER_S = 2.0
 _SHOWN = 40
 
 
@@ -133,6 +133,7 @@ def soak(plan: Plan, out: Path, *, drain_s: float, is_hurried: bool = False) -> 
             wrong=history.wrong,
         )
         history.note_all("told", evidence.told)
+        deployment.end()
     violations = check(evidence)
     for one in violations:
         history.note("violation", **asdict(one))
@@ -171,14 +172,17 @@ def _drain(deployment: Deployment, within_s: float, *, is_hurried: bool) -> floa
     """Wait until every session is closed, summarised and told of; return how long it took."""
     began_s = epoch_s()
     url = deployment.rig.database_url
-    hurried_s = began_s
+    unfinished, moved_s = -1, began_s
 
     def is_drained() -> bool:
-        nonlocal hurried_s
-        if is_hurried and epoch_s() - hurried_s > _HURRY_EVERY_S and deployment.is_ready():
+        nonlocal unfinished, moved_s
+        found = count_unfinished(url)
+        if found != unfinished:
+            unfinished, moved_s = found, epoch_s()
+        elif is_hurried and epoch_s() - moved_s > _HURRY_AFTER_S:
             hurry(url)
-            hurried_s = epoch_s()
-        return count_unfinished(url) == 0
+            moved_s = epoch_s()
+        return found == 0
 
     try:
         deployment.pump(is_drained, within_s, "everything is closed and summarised")
