@@ -174,6 +174,7 @@ def run_baseline(schedule: Schedule, out: Path) -> Losses:
             db.execute(_TABLES)
         rig.env["PGAPPNAME"] = "timer-service"  # whose connections are cut
         deployment = Deployment(rig, history, {GAP_S: str(plan.gap_s)}, FLAVOUR)
+        stack.callback(deployment.end)
         deployment.start(
             _commands(deployment.ports),
             lambda: all(accepts_connections(HOST, port) for port in deployment.ports),

@@ -20,7 +20,18 @@ from redis import Redis
 
 from benchmarks.rig import Rig
 from benchmarks.soak.history import History
-from benchmarks.soak.schedule import CALLERS, LISTENERS, POSTGRES, REDIS, WEBS, WORKERS
+from benchmarks.soak.schedule import (
+    BEYOND,
+    CALLERS,
+    LISTENERS,
+    POSTGRES,
+    POSTGRES_WAY,
+    REDIS,
+    REDIS_WAY,
+    WEBS,
+    WORKERS,
+)
+from tests.support.tcp_proxy import TcpProxy
 from timer_service.child_process import ChildSpec, describe_end, kill_group
 from timer_service.clock import monotonic_s
 from timer_service.embedded.server import HOST, choose_port
@@ -74,6 +85,10 @@ class Deployment:
         self._kept: dict[str, _Kept] = {}
         self.ports = [choose_port(None) for _ in WEBS]
         rig.env.update(settings, TIMER_PUBLIC_URL=f"http://{HOST}:{self.ports[0]}")
+        self.ways = {
+            REDIS_WAY: TcpProxy.before(rig.redis_url),
+            POSTGRES_WAY: TcpProxy.before(rig.database_url),
+        }
         for name in (POSTGRES, REDIS):
             self._kept[name] = _Kept(rig.process_of(name), monotonic_s())
 
@@ -84,8 +99,13 @@ class Deployment:
 
     def start(self, commands: Mapping[str, Sequence[str]], is_ready: Callable[[], bool]) -> None:
         """Start all processes at once, and wait until they are ready."""
+        beyond = {
+            **self.rig.env,
+            "TIMER_REDIS_URL": self.ways[REDIS_WAY].url(self.rig.redis_url),
+            "TIMER_DATABASE_URL": self.ways[POSTGRES_WAY].url(self.rig.database_url),
+        }
         for name, argv in commands.items():
-            spec = ChildSpec(name, argv, env=self.rig.env)
+            spec = ChildSpec(name, argv, env=beyond if name in BEYOND else self.rig.env)
             self._kept[name] = _Kept(self.rig.begin(spec), monotonic_s())
         self.pump(lambda: self.is_up() and is_ready(), READY_WITHIN_S, "the deployment is ready")
 
@@ -123,6 +143,8 @@ class Deployment:
 
     def end(self) -> None:
         """Kill all processes, not the servers: nothing they do matters any more."""
+        for proxy in self.ways.values():
+            proxy.close()
         for name, one in self._kept.items():
             if name not in {POSTGRES, REDIS}:
                 kill_group(one.process.pid)

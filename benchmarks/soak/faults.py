@@ -18,6 +18,7 @@ from redis import RedisError
 from benchmarks.soak.deployment import Deployment
 from benchmarks.soak.history import History, Struck, now_us
 from benchmarks.soak.schedule import POSTGRES, REDIS, Fault, Schedule
+from tests.support.tcp_proxy import TcpProxy, Way
 from timer_service.child_process import kill_group
 from timer_service.errors import TimerServiceError
 
@@ -218,6 +219,52 @@ def read_only(deployment: Deployment, target: str) -> Iterator[None]:  # noqa: A
         _configure(deployment, "ALTER SYSTEM RESET default_transaction_read_only")
 
 
+def partition(deployment: Deployment, target: str) -> Iterator[None]:
+    """Let nothing through between half of the deployment and a server, connections open."""
+    return _switched(deployment, target, TcpProxy.blackhole)
+
+
+def lose_answers(deployment: Deployment, target: str) -> Iterator[None]:
+    """Let requests through and no answers: everything is done and nobody is told."""
+    return _switched(deployment, target, lambda proxy: proxy.blackhole(Way.TO_CLIENT))
+
+
+def reset(deployment: Deployment, target: str) -> Iterator[None]:
+    """Reset every connection, old and new."""
+    return _switched(deployment, target, TcpProxy.reset)
+
+
+def slow(deployment: Deployment, target: str) -> Iterator[None]:
+    """Delay everything, now more, now less."""
+    return _switched(deployment, target, lambda proxy: proxy.delay(0.02, 0.1))
+
+
+def lose_commit(deployment: Deployment, target: str) -> Iterator[None]:
+    """Lose the answer to one COMMIT, and the connection with it."""
+    return _switched(deployment, target, lambda proxy: proxy.lose_answer(b"COMMIT"))
+
+
+def lose_record(deployment: Deployment, target: str) -> Iterator[None]:
+    """Lose the answer to one statement that stores messages."""
+    return _switched(deployment, target, lambda proxy: proxy.lose_answer(b"provider_message_id"))
+
+
+def lose_script(deployment: Deployment, target: str) -> Iterator[None]:
+    """Lose the answer to one script."""
+    return _switched(deployment, target, lambda proxy: proxy.lose_answer(b"EVALSHA"))
+
+
+def _switched(
+    deployment: Deployment, target: str, switch: Callable[[TcpProxy], None]
+) -> Iterator[None]:
+    proxy = deployment.ways[target]
+    switch(proxy)
+    try:
+        yield
+    finally:
+        proxy.pass_all()
+
+
 def _configure(deployment: Deployment, statement: str) -> None:
     with deployment.postgres() as db:
         db.execute(statement.encode())
@@ -228,6 +275,7 @@ DONE_BY: dict[str, Callable[[Deployment, str], Iterator[None]]] = {
     one.__name__: one
     for one in (
         kill, stop, kill_leader, kill_child, hang, down, wipe, flush, pause, cut, deafen, meddle,
-        lock, read_only,
+        lock, read_only, partition, lose_answers, reset, slow, lose_commit, lose_record,
+        lose_script,
     )
 }  # fmt: skip

@@ -102,6 +102,7 @@ def soak(plan: Plan, out: Path, *, drain_s: float, is_hurried: bool = False) -> 
                 TOLD_FILE: str(told_file),
             },
         )
+        stack.callback(deployment.end)
         lines, keys = _open_shops(rig, plan)
         deployment.start(our_commands(deployment.ports), deployment.is_ready)
         counts = CountReader(deployment.base_urls, keys, history)
@@ -235,6 +236,8 @@ def _tell(
     )
     for one in [one for one in history.struck if one.failure is not None]:
         report.note(f"not done: {one.kind} {one.target}: {one.failure}")
+    for death in history.deaths[:_SHOWN]:
+        report.note(f"ended by itself: {death.partition(':')[0]}")
     by_kind = Counter(one.kind for one in violations)
     for kind, times in by_kind.items():
         report.at_most(kind, times, 0, "times", rule=True)

@@ -16,8 +16,13 @@ WORKERS = ("work-1", "work-2")
 CALLERS = ("call-1",)
 """Workers that tell callbacks."""
 PROCESSES = (*WEBS, *LISTENERS, *WORKERS, *CALLERS)
+BEYOND = ("web-2", "listen-2", "work-2")
+"""On the other machine, so to say: a proxy stands between them and each server."""
 REDIS = "redis"
 POSTGRES = "postgres"
+REDIS_WAY = "way to redis"
+POSTGRES_WAY = "way to postgres"
+WAYS = (REDIS_WAY, POSTGRES_WAY)
 
 LATE_FROM_S = 65.0
 """A message sent longer ago than a minute counts when it was sent; a body names whole seconds."""
@@ -54,6 +59,15 @@ KINDS = (
     Kind("meddle", (REDIS,)),
     Kind("lock", (POSTGRES,), (0.2, 5.0)),
     Kind("read_only", (POSTGRES,), (0.2, 4.0)),
+    Kind("partition", (REDIS_WAY,), (0.3, 10.0)),
+    Kind("partition", (POSTGRES_WAY,), (0.3, 10.0)),
+    Kind("partition", WAYS, (0.3, 10.0)),
+    Kind("lose_answers", WAYS, (0.3, 5.0)),
+    Kind("reset", WAYS, (0.1, 4.0)),
+    Kind("slow", WAYS, (0.5, 8.0)),
+    Kind("lose_commit", (POSTGRES_WAY,), (0.5, 4.0)),
+    Kind("lose_record", (POSTGRES_WAY,), (0.5, 4.0)),
+    Kind("lose_script", (REDIS_WAY,), (0.5, 4.0)),
 )
 
 
