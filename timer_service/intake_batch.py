@@ -163,8 +163,9 @@ class Batch:
         person = self._person(connection_id, customer)
         self._hold([person])
         chat = (connection_id, self._owners[person])
+        found = sessions.lock_open(self._db, [chat])
         now = sessions.read_clock(self._db)
-        draft, _ = self._lock_open([chat], now).get(chat, (None, []))
+        draft, _ = self._close_overdue(found, now).get(chat, (None, []))
         is_new = draft is None
         if draft is None:
             draft = open_now(self._placement_rules(connection_id, now))
@@ -250,12 +251,16 @@ class Batch:
         ]
         if not named:
             return {bundle: [] for bundle in bundles}
+        chats = {self._chat_of(connection_id, message) for (connection_id, _), message in named}
+        found = sessions.lock_open(self._db, chats)
+        # Only under these locks: who closed a session before did so earlier than now, so that no
+        # message arrives before the end of a session and is in the next one.
         held, now = messages.held_now(self._db, dict.fromkeys(name for name, _ in named))
         fresh: dict[MessageName, ChatMessage] = {}
         for name, message in named:
             if name not in held:
                 fresh.setdefault(name, message)
-        drafts = self._place(fresh, now) if fresh else {}
+        drafts = self._place(fresh, found, now) if fresh else {}
         for connection_id in {bundle.connection_id for bundle in bundles if bundle.chat}:
             if self._rules[connection_id].is_new:
                 # Not every gateway tells its state; messages say that the link works.
@@ -285,14 +290,17 @@ class Batch:
                 answers[bundle].append(Recorded(name[1], session_id, is_first, duplicate))
         return answers
 
+    def _chat_of(self, connection_id: ConnectionId, message: ChatMessage) -> Chat:
+        return connection_id, self._owners[self._person(connection_id, message.contact)]
+
     def _place(
-        self, fresh: dict[MessageName, ChatMessage], now: datetime
+        self, fresh: dict[MessageName, ChatMessage], found: Mapping[Chat, Draft], now: datetime
     ) -> dict[MessageName, Draft]:
         by_chat: dict[Chat, list[ChatMessage]] = defaultdict(list)
         for (connection_id, _), message in fresh.items():
-            owner = self._owners[self._person(connection_id, message.contact)]
-            by_chat[connection_id, owner].append(message)
-        open_sessions = self._lock_open(list(by_chat), now)
+            by_chat[self._chat_of(connection_id, message)].append(message)
+        theirs_open = {chat: draft for chat, draft in found.items() if chat in by_chat}
+        open_sessions = self._close_overdue(theirs_open, now)
         rows: list[dict[str, Any]] = []
         drafts: dict[MessageName, Draft] = {}
         extended: dict[int, Draft] = {}
@@ -325,11 +333,10 @@ class Batch:
         self._save_contacts()
         return drafts
 
-    def _lock_open(
-        self, chats: Sequence[Chat], now: datetime
+    def _close_overdue(
+        self, found: Mapping[Chat, Draft], now: datetime
     ) -> dict[Chat, tuple[Draft | None, list[Draft]]]:
-        """Lock the open sessions and close the overdue: ``(still open, just closed)`` each."""
-        found = sessions.lock_open(self._db, chats)
+        """Close those locked sessions that are overdue: ``(still open, just closed)`` each."""
         overdue = [draft for draft in found.values() if draft.deadline_at <= now]
         if overdue:
             self.outcome.close(

@@ -47,12 +47,12 @@ _SHOWN = 40
 
 def run(plan: Plan, out: Path, *, with_baseline: bool = False) -> Report:
     """Run a soak, and tell how to run it again where it failed."""
-    verdict = soak(plan, out, drain_s=LONG_DRAIN_S)
-    if verdict.violations:
-        sys.stdout.write(f"{verdict}\n")
+    judged = soak(plan, out, drain_s=LONG_DRAIN_S)
+    if judged.violations:
+        sys.stdout.write(f"{judged}\n")
     if with_baseline:
-        tell_baseline(verdict.report, run_baseline(verdict.schedule, out))
-    return verdict.report
+        tell_baseline(judged.report, run_baseline(judged.schedule, out))
+    return judged.report
 
 
 def plan_of(report_json: Path) -> Plan:
@@ -61,7 +61,7 @@ def plan_of(report_json: Path) -> Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judged:
     """What came of a soak."""
 
     schedule: Schedule
@@ -76,7 +76,7 @@ class Verdict:
         return "\n".join(lines)
 
 
-def soak(plan: Plan, out: Path, *, drain_s: float, is_hurried: bool = False) -> Verdict:
+def soak(plan: Plan, out: Path, *, drain_s: float, is_hurried: bool = False) -> Judged:
     """Run one soak and judge it.
 
     ``drain_s``: how long what is left may take after the traffic. ``is_hurried``: the sweep is made
@@ -135,11 +135,10 @@ def soak(plan: Plan, out: Path, *, drain_s: float, is_hurried: bool = False) -> 
         )
         history.note_all("told", evidence.told)
         deployment.end()
-    violations = check(evidence)
-    for one in violations:
-        history.note("violation", **asdict(one))
+        violations = check(evidence)
+        history.note_all("violation", violations)
     _tell(report, evidence, violations, history, drained_s)
-    return Verdict(schedule, violations, report)
+    return Judged(schedule, violations, report)
 
 
 def _open_shops(rig: Rig, plan: Plan) -> tuple[list[list[Line]], dict[str, str]]:

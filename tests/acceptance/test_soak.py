@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soak.run import Verdict, soak
+from benchmarks.soak.run import Judged, soak
 from benchmarks.soak.schedule import Plan
 
 SHORT = Plan(
@@ -23,25 +23,25 @@ SHORT = Plan(
 LONG = Plan(seed=2, seconds=600, faults=40, sessions_per_s=25, customers=2_000)
 
 
-def judge(verdict: Verdict) -> None:
-    assert not verdict.violations, verdict
-    for claim in verdict.report.verdicts:
+def judge(judged: Judged) -> None:
+    assert not judged.violations, judged
+    for claim in judged.report.verdicts:
         assert claim.met, claim
 
 
 @pytest.mark.timeout(120)
 def test_half_a_minute_of_faults_breaks_no_promise(tmp_path: Path) -> None:
-    verdict = soak(SHORT, tmp_path, drain_s=45, is_hurried=True)
-    judge(verdict)
-    assert verdict.report.figures["sessions"][0] > 200
-    assert verdict.report.figures["faults done"][0] >= 5
-    assert verdict.report.figures["counts judged"][0] >= 5
+    judged = soak(SHORT, tmp_path, drain_s=45, is_hurried=True)
+    judge(judged)
+    assert judged.report.figures["sessions"][0] > 200
+    assert judged.report.figures["faults done"][0] >= 5
+    assert judged.report.figures["counts judged"][0] >= 5
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_ten_minutes_of_faults_break_no_promise(tmp_path: Path) -> None:
-    verdict = soak(LONG, tmp_path, drain_s=400)
-    judge(verdict)
-    assert verdict.report.figures["sessions"][0] > 10_000
-    assert verdict.report.figures["faults done"][0] >= 36
+    judged = soak(LONG, tmp_path, drain_s=400)
+    judge(judged)
+    assert judged.report.figures["sessions"][0] > 10_000
+    assert judged.report.figures["faults done"][0] >= 36
