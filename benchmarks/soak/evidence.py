@@ -149,7 +149,7 @@ def read_rows(database_url: str) -> Rows:
         [MessageRow(*row) for row in messages],
         [SessionRow(*row) for row in sessions],
         [StateChange(*row) for row in changes],
-        [SummaryRow(*row[:3], tuple(row[3])) for row in summaries],
+        [SummaryRow(one, by, text, tuple(ids)) for one, by, text, ids in summaries],
         Counter(name for (name,) in stored),
     )
 

@@ -154,9 +154,9 @@ def flush(deployment: Deployment, target: str) -> Iterator[None]:  # noqa: ARG00
 
 
 def pause(deployment: Deployment, target: str) -> Iterator[None]:  # noqa: ARG001
-    """Let Redis take commands and answer none."""
+    """Let Redis take what writes, and do none of it until it goes on."""
     with deployment.redis() as client:
-        client.client_pause(60_000)
+        client.client_pause(60_000, all=False)  # or nobody could tell it to go on
         try:
             yield
         finally:
