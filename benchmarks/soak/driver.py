@@ -24,7 +24,7 @@ from timer_service.embedded.server import HOST
 
 PATIENCE_S = 5.0
 """How long a gateway waits for an answer; the hastiest real ones give up after five seconds."""
-PAUSES_S = (0.2, 0.4, 0.8, 1.6, 3.0)
+PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Before each further try; the last one for ever. Real gateways wait longer, as stubbornly."""
 _OK = 200
 _COME_AGAIN = 503
