@@ -33,7 +33,8 @@ messages only.
 **Told.** The receiver heard of every closed session, after its close; at least once is promised.
 
 **Counted.** A reading between two instants lies between the number of sessions that were active
-all the while, and of those that were at some time. Judged unless a fault lasted or had just ended.
+all the while (a touch makes one so once it is acknowledged), and of those that were at some time
+(since a message was received, until the deadline). Judged unless a fault lasted or had just ended.
 """
 
 from __future__ import annotations
@@ -399,27 +400,72 @@ def check_told(case: Case) -> Iterator[Violation]:
 
 def check_counts(case: Case) -> Iterator[Violation]:
     """Every reading of the active count that no fault disturbed is right."""
-    spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    sure: dict[str, _Spans] = defaultdict(_Spans)
+    possible: dict[str, _Spans] = defaultdict(_Spans)
     for session_id, changes in case.changes.items():
         session = case.sessions.get(session_id)
         theirs = [one for one in case.placed.get(session_id, ()) if not one.is_late]
-        if session is not None and theirs and changes[0].became == "open":
-            began_us = min(one.row.received_us for one in theirs)
-            spans[session.business_id].append((began_us, session.deadline_us))
-    begins = {name: sorted(began for began, _ in theirs) for name, theirs in spans.items()}
-    ends = {name: sorted(ended for _, ended in theirs) for name, theirs in spans.items()}
+        if session is None or not theirs or changes[0].became != "open":
+            continue
+        possible[session.business_id].add(theirs[0].row.received_us, session.deadline_us)
+        for began_us, ended_us in _sure_spans(theirs, case.gap_us):
+            sure[session.business_id].add(began_us, ended_us)
+    for spans in (*sure.values(), *possible.values()):
+        spans.sort()
     for reading in undisturbed(case):
         before_us = reading.before_us - COUNT_TOLERANCE_US
         after_us = reading.after_us + COUNT_TOLERANCE_US
-        began, ended = begins.get(reading.business_id, []), ends.get(reading.business_id, [])
-        # No session is shorter than the gap, so one that began by then cannot have ended since.
-        fewest = max(0, bisect_right(began, before_us) - bisect_right(ended, after_us))
-        most = bisect_right(began, after_us) - bisect_right(ended, before_us)
+        fewest = sure[reading.business_id].count(before_us, after_us)
+        most = possible[reading.business_id].count(after_us, before_us)
         if not fewest <= reading.count <= most:
             yield Violation(
                 "wrong count", f"business {reading.business_id} at {reading.before_us}",
                 f"{fewest} to {most}", str(reading.count),
             )  # fmt: skip
+
+
+class _Spans:
+    """Stretches of time, to be counted."""
+
+    def __init__(self) -> None:
+        self._begins: list[int] = []
+        self._ends: list[int] = []
+
+    def add(self, began_us: int, ended_us: int) -> None:
+        self._begins.append(began_us)
+        self._ends.append(ended_us)
+
+    def sort(self) -> None:
+        self._begins.sort()
+        self._ends.sort()
+
+    def count(self, began_by_us: int, not_ended_by_us: int) -> int:
+        """Count those that began by an instant and had not ended by another.
+
+        Where one lies between the two, the answer is too low: right for "at least".
+        """
+        ended = bisect_right(self._ends, not_ended_by_us)
+        return max(0, bisect_right(self._begins, began_by_us) - ended)
+
+
+def _sure_spans(theirs: Sequence[Placed], gap_us: int) -> list[tuple[int, int]]:
+    """Return when a session was active beyond doubt.
+
+    Each touch makes it so from its acknowledgement on, if whoever took it was also the one who
+    answered: Redis knows by then. (The answer to a repeated call may overtake the first.)
+    """
+    spans: list[tuple[int, int]] = []
+    for nth, one in enumerate(theirs):
+        touches = one.sent.is_customers or nth == 0
+        began_us = one.sent.acknowledged_us
+        if not touches or began_us is None or not one.sent.was_taken_at_once:
+            continue
+        ended_us = one.row.received_us + gap_us
+        if spans and began_us <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(ended_us, spans[-1][1]))
+        elif began_us < ended_us:
+            spans.append((began_us, ended_us))
+    return spans
 
 
 def undisturbed(case: Case) -> Iterator[Count]:

@@ -46,7 +46,10 @@ def person(customer: int) -> Person:
 
 
 class Driver:
-    """The gateways of all shops. ``lines[shop][line]`` is where a message comes from."""
+    """The gateways of all shops. ``lines[shop][line]`` is where a message comes from.
+
+    ``give_up_after_s``: how long after the end of the schedule the last try is made.
+    """
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class Driver:
         self._history = history
         self._pauses = Random(schedule.plan.seed)
         self._give_up_after_s = give_up_after_s
-        self._start_s = 0.0
+        self._start_s = self._gives_up_s = 0.0
         self._is_stopped = Event()
         self._done = Event()
         self._error: BaseException | None = None
@@ -72,6 +75,7 @@ class Driver:
     def start(self, at_epoch_s: float) -> None:
         """Begin; the schedule's instants count from ``at_epoch_s``."""
         self._start_s = at_epoch_s
+        self._gives_up_s = at_epoch_s + self._schedule.plan.seconds + self._give_up_after_s
         self._thread.start()
 
     @property
@@ -122,7 +126,6 @@ class Driver:
             phone=who.phone,
             is_customers=message.is_customers,
             sent_us=int(sent_at.timestamp()) * 1_000_000,
-            is_twin=message.twin,
         )
         self._history.sent[name_of(line.connection_id, webhook.message_id)] = one
         if message.twin:
@@ -137,7 +140,6 @@ class Driver:
 
     async def _insist(self, one: Sent, path: str, webhook: Webhook, web: int) -> None:
         """Deliver until it is acknowledged, each time at the other web process."""
-        began_s = epoch_s()
         for pause_s in _pauses():
             target = WEBS[web]
             invoked_us = self._history.invoked(one, target)
@@ -145,7 +147,7 @@ class Driver:
             self._history.answered(one, target, invoked_us, answer, why)
             if answer is Answer.ACKNOWLEDGED:
                 return
-            if self._is_stopped.is_set() or epoch_s() - began_s > self._give_up_after_s:
+            if self._is_stopped.is_set() or epoch_s() > self._gives_up_s:
                 return
             await asyncio.sleep(pause_s * self._pauses.uniform(0.7, 1.3))
             web = (web + 1) % len(WEBS)

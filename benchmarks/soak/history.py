@@ -43,11 +43,12 @@ class Sent:
     phone: str
     is_customers: bool
     sent_us: int
-    is_twin: bool = False
     first_invoked_us: int = 0
     acknowledged_us: int | None = None
     last_invoked_us: int = 0
     calls: int = 0
+    was_taken_at_once: bool = False
+    """The first call was the first to be acknowledged: whoever took it also answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,9 @@ class History:
         self.answers[answer] = self.answers.get(answer, 0) + 1
         if answer is Answer.ACKNOWLEDGED:
             self.took_us.append(at_us - invoked_us)
-            one.acknowledged_us = one.acknowledged_us or at_us
+            if one.acknowledged_us is None:
+                one.acknowledged_us = at_us
+                one.was_taken_at_once = one.calls == 1
         elif answer is Answer.WRONG:
             self.wrong.append(f"message {one.number} at {target}: {why}")
         self.note(answer.value, number=one.number, target=target, why=why)

@@ -82,6 +82,7 @@ class World:
             at - int(late_s * S),
             first_invoked_us=at - 2_000,
             acknowledged_us=at + 3_000,
+            was_taken_at_once=True,
         )
         direction = "in" if is_customers else "out"
         self.messages[number] = MessageRow(
@@ -426,6 +427,12 @@ class TestWhatIsNoFlaw:
         world = World()
         world.counts.append(world.count(10, 0))
         world.struck.append(Struck("flush", "redis", T0 + 8 * S, T0 + 9 * S))
+        assert world.kinds() == set()
+
+    def test_a_count_without_a_session_whose_first_message_is_not_answered_yet(self) -> None:
+        world = World()
+        world.sent[4].acknowledged_us = T0 + int(10.5 * S)
+        world.counts.append(world.count(10, 0))
         assert world.kinds() == set()
 
     def test_a_callback_made_twice(self) -> None:
