@@ -232,6 +232,36 @@ def flood(
     raise typer.Exit(run(seconds=seconds, times=times).finish(out))
 
 
+def soak(
+    *,
+    minutes: float = 10.0,
+    seed: Annotated[int, typer.Option(help="The same seed plans the same.")] = 1,
+    sessions: Annotated[float, typer.Option(help="That begin a second.")] = 28.0,
+    customers: int = 2_000,
+    gap_s: Annotated[int, typer.Option(help="Idle gap, s.")] = 3,
+    fault_every: Annotated[float, typer.Option(help="Seconds from fault to fault.")] = 15.0,
+    replay: Annotated[Path | None, typer.Option(help="Plan as in this soak.json.")] = None,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Then the same on plain RQ.")
+    ] = False,
+    out: Out = OUT,
+) -> None:
+    """Thousands of customers write while faults strike; then a checker judges all of it."""
+    from benchmarks.soak.run import plan_of, run  # noqa: PLC0415 - only what is asked for is loaded
+    from benchmarks.soak.schedule import Plan  # noqa: PLC0415
+
+    plan = Plan(
+        seed=seed,
+        seconds=60 * minutes,
+        faults=round(60 * minutes / fault_every),
+        sessions_per_s=sessions,
+        customers=customers,
+        gap_s=gap_s,
+    )
+    report = run(plan_of(replay) if replay else plan, out, with_baseline=baseline)
+    raise typer.Exit(report.finish(out))
+
+
 @app.command()
 def gate(*, out: Out = OUT) -> None:
     """Short runs of the others, judged by ratios only; fails where one does not hold."""

@@ -20,7 +20,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psutil
 import psycopg
 
 from timer_service.child_process import ChildSpec, kill_group, last_lines, start_child
@@ -127,6 +126,22 @@ class Rig:
         self.start_service("web", "web", "--port", port, ready=lambda: _is_ready(url))
         return int(port)
 
+    def spec_of(self, name: str) -> ChildSpec:
+        """Return how a process was started."""
+        return self._specs[name]
+
+    def process_of(self, name: str) -> subprocess.Popen[bytes]:
+        """Return a process as it was started last."""
+        return self._children[name]
+
+    def begin(self, spec: ChildSpec) -> subprocess.Popen[bytes]:
+        """Start a process, or start one again that has ended, and do not wait for it."""
+        with (self.folder / f"{spec.name}.log").open("ab") as log:
+            process = start_child(spec, log)
+        self._children[spec.name] = process
+        self._specs[spec.name] = spec
+        return process
+
     def stop(self, name: str) -> None:
         """End a process as a supervisor would, by force where it does not."""
         process = self._children.pop(name)
@@ -213,10 +228,7 @@ class Rig:
         }
 
     def _run(self, spec: ChildSpec) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{spec.name}.log").open("ab") as log:
-            process = start_child(spec, log)
-        self._children[spec.name] = process
-        self._specs[spec.name] = spec
+        process = self.begin(spec)
 
         def is_ready() -> bool:
             if process.poll() is not None:
@@ -231,6 +243,8 @@ class Rig:
 
 
 def _tree_cpu_s(pid: int) -> float:
+    import psutil  # noqa: PLC0415 - only benchmarks have it; tests use the rig too
+
     total = 0.0
     with suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)

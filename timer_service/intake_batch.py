@@ -179,8 +179,9 @@ class Batch:
         person = self._person(connection_id, customer)
         self._hold([person])
         chat = (connection_id, self._owners[person])
+        found = sessions.lock_open(self._db, [chat])
         now = sessions.read_clock(self._db)
-        draft, _ = self._lock_open({chat: now}).get(chat, (None, []))
+        draft, _ = self._close_overdue(found, {chat: now}).get(chat, (None, []))
         is_new = draft is None
         if draft is None:
             draft = open_now(self._placement_rules(connection_id, now))
@@ -298,6 +299,10 @@ class Batch:
         ]
         if not named:
             return {bundle: [] for bundle in bundles}
+        chats = {self._chat_of(connection_id, message) for (connection_id, _), message in named}
+        found = sessions.lock_open(self._db, chats)
+        # Only under these locks: who closed a session before did so earlier than now, so that no
+        # message arrives before the end of a session and is in the next one.
         held, now = messages.held_now(self._db, dict.fromkeys(name for name, _ in named))
         fresh: dict[MessageName, ChatMessage] = {}
         for name, message in named:
@@ -309,7 +314,7 @@ class Batch:
             for message in bundle.chat
             if bundle.waited_since is not None
         }
-        drafts = self._place(fresh, now, waited) if fresh else {}
+        drafts = self._place(fresh, found, now, waited) if fresh else {}
         for connection_id in {bundle.connection_id for bundle in bundles if bundle.chat}:
             if self._rules[connection_id].is_new:
                 # Not every gateway tells its state; messages say that the link works.
@@ -339,20 +344,26 @@ class Batch:
                 answers[bundle].append(Recorded(name[1], session_id, is_first, duplicate))
         return answers
 
+    def _chat_of(self, connection_id: ConnectionId, message: ChatMessage) -> Chat:
+        return connection_id, self._owners[self._person(connection_id, message.contact)]
+
     def _place(
         self,
         fresh: dict[MessageName, ChatMessage],
+        found: Mapping[Chat, Draft],
         now: datetime,
         waited: Mapping[MessageName, datetime],
     ) -> dict[MessageName, Draft]:
         by_chat: dict[Chat, list[ChatMessage]] = defaultdict(list)
         all_rules: dict[Chat, Rules] = {}
         for name, message in fresh.items():
-            connection_id = name[0]
-            chat = connection_id, self._owners[self._person(connection_id, message.contact)]
+            chat = self._chat_of(name[0], message)
             by_chat[chat].append(message)
-            all_rules[chat] = self._placement_rules(connection_id, now, waited.get(name))
-        open_sessions = self._lock_open({chat: one.arrived_at for chat, one in all_rules.items()})
+            all_rules[chat] = self._placement_rules(name[0], now, waited.get(name))
+        open_sessions = self._close_overdue(
+            {chat: draft for chat, draft in found.items() if chat in by_chat},
+            {chat: rules.arrived_at for chat, rules in all_rules.items()},
+        )
         rows: list[dict[str, Any]] = []
         drafts: dict[MessageName, Draft] = {}
         extended: dict[int, Draft] = {}
@@ -386,11 +397,10 @@ class Batch:
         self._save_contacts()
         return drafts
 
-    def _lock_open(
-        self, arrivals: Mapping[Chat, datetime]
+    def _close_overdue(
+        self, found: Mapping[Chat, Draft], arrivals: Mapping[Chat, datetime]
     ) -> dict[Chat, tuple[Draft | None, list[Draft]]]:
-        """Lock the open sessions and close the overdue: ``(still open, just closed)`` each."""
-        found = sessions.lock_open(self._db, arrivals)
+        """Close those locked sessions that are overdue: ``(still open, just closed)`` each."""
         overdue = {
             chat: draft
             for chat, draft in found.items()

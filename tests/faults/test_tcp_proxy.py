@@ -84,7 +84,7 @@ def test_a_reset_reaches_old_and_new_connections(echo: TcpProxy, line: socket.so
     echo.reset()
     with pytest.raises(ConnectionResetError):
         line.recv(100)
-    with pytest.raises((ConnectionResetError, BrokenPipeError)), dial(echo) as other:
+    with dial(echo) as other, pytest.raises((ConnectionResetError, BrokenPipeError)):
         said(other, b"refused") and said(other, b"again")
     echo.pass_all()
     with dial(echo) as other:

@@ -9,15 +9,18 @@ from threading import Barrier
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from tests.support.builders import DANA, NOAM, World
 from tests.support.live_sessions import Held
+from tests.support.waiting import wait_until
 from timer_service.errors import NotFound
 from timer_service.ids import ConnectionId
 from timer_service.intake_batch import Recorded
 from timer_service.messages import (
     Author,
     ChangeKind,
+    CloseReason,
     ConnectionState,
     ConnectionUpdate,
     ContactIds,
@@ -30,6 +33,7 @@ from timer_service.messages import (
     ProviderName,
     Skipped,
 )
+from timer_service.records import sessions
 
 
 class TestOpening:
@@ -164,6 +168,24 @@ class TestTouching:
         first = world.hear()
         world.run("UPDATE sessions SET deadline_at = clock_timestamp(), due_not_before = 'epoch'")
         assert world.hear().session_id != first.session_id
+
+    def test_one_that_waits_for_the_close_of_its_session_arrives_after_it(
+        self, world: World
+    ) -> None:
+        first = world.hear().session_id
+        world.let_pass(899.5)
+        with ThreadPoolExecutor(1) as pool, world.database.transaction() as db:
+            db.execute(text("SELECT FROM sessions FOR UPDATE"))
+            # Two at once are no plain case: those `continue_sessions` leaves to the batch.
+            recording = pool.submit(world.record, world.heard(), world.heard())
+            wait_until(world.waiting_for_locks, what="the batch waits for the close")
+            due = text("SELECT deadline_at <= clock_timestamp() FROM sessions")
+            wait_until(lambda: db.execute(due).scalar_one(), what="the session is due")
+            assert sessions.close_locked(db, [first], CloseReason.IDLE)
+            db.commit()
+            following = recording.result()[0].session_id
+        assert following != first
+        assert world.session(following).started_at >= world.session(first).closed_at
 
 
 class TestRedelivery:
