@@ -259,7 +259,7 @@ def _kill_workers(times: int) -> list[float]:
                     ([one.session_id for one in batch],),
                 )
                 background.closer.close_claimed(batch)
-                wait_until(lambda: count(running) == SUMMARY_WORKERS, "the model is asked")
+                wait_until(lambda: count(running) == SUMMARY_WORKERS, "the model is asked", 240)
                 _kill_summary_workers(rig.pid_of("work"))
                 died_at_s = epoch_s()
                 for wanted in range(first + 1, first + len(batch) + 1):

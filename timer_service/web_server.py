@@ -4,9 +4,9 @@
 is shared by all workers, so whoever waits in its queue is taken by whichever worker lives:
 
 - SIGHUP replaces the workers one after the other, each by one that is there before it goes.
-- SIGTERM, and a worker's replacement, is gentle: for a moment every answer says ``Connection:
-  close``, so that callers who keep connections leave by themselves; then what is under way is
-  finished, and only connections that lie idle are cut.
+- SIGTERM, and a worker's replacement, is gentle: a worker that is to end takes no new connection,
+  and every answer says ``Connection: close``, so that callers who keep connections leave by
+  themselves; a moment later what is under way is finished, and only idle connections are cut.
 
 This process never imports the application: a worker that starts after an upgrade is all new.
 """
@@ -19,6 +19,9 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +43,7 @@ BLOCKING_THREADS = 16
 HEADER_READ_TIMEOUT_MS = 10_000
 """Nothing of a slow request's head holds a thread."""
 LEAVE_S = 1.0
-"""How long a worker that is to end goes on serving, asking callers to leave."""
+"""How long a worker that is to end goes on serving those it has, asking them to leave."""
 KILL_AFTER_S = 5
 """Every request ends within a second; only live pages last longer."""
 REPLACE_AFTER_S = 2.0
@@ -50,10 +53,11 @@ _LEAVE_SIGNAL = signal.SIGUSR1
 
 
 class _Leaving:
-    """The application, asking callers to close their connections once its worker is to end."""
+    """The application; once its worker is to end it takes no new callers and asks the old to go."""
 
-    def __init__(self, application: WSGIApplication) -> None:
+    def __init__(self, application: WSGIApplication, descriptor: int) -> None:
         self._application = application
+        self._descriptor = descriptor
         self._is_leaving = False
         signal.signal(_LEAVE_SIGNAL, self._leave)
 
@@ -69,17 +73,36 @@ class _Leaving:
         return self._application(environ, start)
 
     def _leave(self, _number: int, _frame: FrameType | None) -> None:
-        self._is_leaving = True
+        if not self._is_leaving:
+            self._is_leaving = True
+            _stop_accepting(self._descriptor)
 
 
-def load_application() -> WSGIApplication:
+def _stop_accepting(descriptor: int) -> None:
+    """Put a socket that nobody calls in the place of the shared one, in this process only.
+
+    granian has no way to be told so. Who was accepted last has still time to send a request; who is
+    accepted and cut off before that has been reset.
+    """
+    deaf = socket.create_server(("127.0.0.1", 0))
+    deaf.setblocking(False)
+    shared = os.fstat(descriptor)
+    for one in Path("/dev/fd").iterdir():  # granian works on a duplicate
+        with suppress(OSError):
+            its = os.fstat(int(one.name))
+            if (its.st_dev, its.st_ino) == (shared.st_dev, shared.st_ino):
+                os.dup2(deaf.fileno(), int(one.name))
+    deaf.detach()
+
+
+def load_application(descriptor: int) -> WSGIApplication:
     """Load the application, in a worker."""
     # never in the process that starts workers
     from timer_http.wsgi import app  # noqa: PLC0415
     from timer_service.logs import set_up_logs  # noqa: PLC0415
 
     set_up_logs()
-    return _Leaving(app)
+    return _Leaving(app, descriptor)
 
 
 class _Worker(WorkerProcess):
@@ -127,7 +150,7 @@ class WebServer(MPServer):
         self._ssp = None
 
     def _drop_shared_socket(self) -> None:
-        """Keep it open: the workers still take from it while they ask callers to leave."""
+        """Keep it open: it is not ours, and whoever waits in it waits for our successor."""
 
     def _spawn_worker(  # type: ignore[override]  # as granian has it
         self, idx: int, target: Any, callback_loader: Any
@@ -140,7 +163,9 @@ class WebServer(MPServer):
 def main(descriptor: int) -> None:
     """Serve on an inherited listening socket until told to stop."""
     listening = socket.socket(fileno=descriptor)
-    WebServer(listening).serve(target_loader=load_application, wrap_loader=False)
+    WebServer(listening).serve(
+        target_loader=partial(load_application, descriptor), wrap_loader=False
+    )
 
 
 if __name__ == "__main__":

@@ -180,6 +180,22 @@ def test_a_hang_up_replaces_every_worker_and_refuses_nobody(server: Server) -> N
     assert all(answered)
 
 
+def test_a_worker_that_is_to_end_takes_no_new_caller(server: Server) -> None:
+    before = children_of(server.pid)
+    os.kill(server.pid, signal.SIGHUP)
+    asked_to_leave = 0
+    answered = 0
+    while children_of(server.pid) & before:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        asked_to_leave += answer.getheader("Connection") == "close"
+        answered += answer.read() != b""
+        connection.close()
+    assert answered > 20
+    assert asked_to_leave <= len(before)  # one each may have been taken an instant before
+
+
 def test_a_worker_that_is_to_end_asks_callers_to_leave_and_cuts_nobody_off(server: Server) -> None:
     kept = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=10) for _ in range(8)]
     told: set[str | None] = set()

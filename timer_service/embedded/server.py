@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import socket
 import subprocess
@@ -20,6 +21,11 @@ ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 class EmbeddedServerError(TimerServiceError):
     """An embedded server cannot be had here; the message says what is missing and what to do."""
+
+
+_QUIET_PORTS = (20_000, 32_000)
+"""Below what Linux (32768) and macOS (49152) take outgoing connections' ports from."""
+_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,13 @@ def identify(path: Path) -> Program | None:
 
 
 def choose_port(preferred: int | None) -> int:
-    """Return a free port of the loopback address, the preferred one where it is free."""
-    for port in (preferred, 0):
+    """Return a free port of the loopback address, the preferred one where it is free.
+
+    Not one that outgoing connections are given: while the server restarts, a client's could take
+    it (even one that tries to reach that very port), and the server could never come back.
+    """
+    chosen = (random.randrange(*_QUIET_PORTS) for _ in range(_TRIES))  # noqa: S311 - no secret
+    for port in (preferred, *chosen, 0):
         if port is not None:
             with suppress(OSError), socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
