@@ -5,9 +5,9 @@ Called by `timer-service doctor`. Changes nothing; shows no secret.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 from alembic.script import ScriptDirectory
@@ -16,17 +16,18 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import text
 
-from timer_service import keys
 from timer_service.database import Database
 from timer_service.errors import ConfigurationError, TimerServiceError
 from timer_service.expiry_listener import PROCESS as LISTENER
+from timer_service.live_chats import LiveChats
 from timer_service.migrate import alembic_config
 from timer_service.notifications import (
     SAFE_EVICTION_POLICY,
     canary_sings,
     eviction_policy,
 )
-from timer_service.redis_clients import redis_errors, worker_client
+from timer_service.primaries import Primary, primaries_of
+from timer_service.redis_clients import live_worker_client, redis_errors, worker_client
 from timer_service.secret_box import SecretBox
 from timer_service.settings import Settings, SummarizerChoice
 from timer_service.spool import Spool
@@ -69,12 +70,14 @@ def examine(settings: Settings, console: Console) -> int:
 
 
 def masked(url: str) -> str:
-    """Return a URL without its password."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+    """Return a URL without its passwords."""
+    url = re.sub(r"(password=)[^&]*", r"\1***", url)
+    scheme, there, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    who, at, hosts = authority.rpartition("@")
+    user, colon, _ = who.partition(":")
+    secret = ":***" if colon else ""
+    return f"{scheme}{there}{user}{secret}{at}{hosts}{slash}{path}"
 
 
 def look_at_encryption(settings: Settings) -> list[Finding]:
@@ -119,22 +122,45 @@ def look_at_postgres(settings: Settings) -> list[Finding]:
 
 
 def look_at_redis(settings: Settings) -> list[Finding]:
-    """Look at the server, its version, eviction and notifications, and for a listener."""
+    """Look at each server that holds live keys, and for a listener."""
     url = settings.require_redis_url()
-    client = worker_client(url)
+    client = live_worker_client(url)
+    try:
+        listens = LiveChats(client, settings.shards).is_shown_alive(LISTENER)
+        found = [
+            finding
+            for primary in primaries_of(url, settings.shards).look()
+            for finding in _look_at_primary(primary, masked(url))
+        ]
+    finally:
+        client.close()
+    return [
+        *found,
+        Finding(
+            is_well=listens,
+            text="a listener is alive"
+            if listens
+            else "no listener is alive: run `timer-service listen`",
+        ),
+    ]
+
+
+def _look_at_primary(primary: Primary, url: str) -> list[Finding]:
+    client = primary.client
     with redis_errors():
-        server = client.info("server")
-        listens = bool(client.exists(keys.heartbeat_key(LISTENER)))
-    version = str(server["redis_version"])
+        version = str(client.info("server")["redis_version"])
     is_recent = tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_REDIS
     policy = eviction_policy(client)
-    hears_events = canary_sings(client)
+    hears_events = canary_sings(client, primary.tag)
     client.close()
+    primary.events_client.close()
+    where = f"{primary.name} of {url}" if primary.name else url
+    at = f" at {primary.name}" if primary.name else ""
     return [
-        Finding(is_well=is_recent, text=f"{masked(url)}, version {version} (6.2 or later)"),
+        Finding(is_well=is_recent, text=f"{where}, version {version} (6.2 or later)"),
         Finding(
             is_well=policy == SAFE_EVICTION_POLICY,
-            text=f"maxmemory-policy is {policy}"
+            text=f"maxmemory-policy{at} is {policy}"
             + (
                 ""
                 if policy == SAFE_EVICTION_POLICY
@@ -143,16 +169,10 @@ def look_at_redis(settings: Settings) -> list[Finding]:
         ),
         Finding(
             is_well=True,
-            text="expired events are on"
+            text=f"expired events{at} are on"
             if hears_events
-            else "expired events are off: a listener switches them on, or, where it may not, "
+            else f"expired events{at} are off: a listener switches them on, or, where it may not, "
             "claims directly with the same result",
-        ),
-        Finding(
-            is_well=listens,
-            text="a listener is alive"
-            if listens
-            else "no listener is alive: run `timer-service listen`",
         ),
     ]
 

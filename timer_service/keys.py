@@ -66,9 +66,12 @@ def swept_key(shard: int) -> str:
     return f"ts:{{{shard}}}:swept"
 
 
-def canary_key(token: str) -> str:
-    """String with a short PX: proves at start that expired events arrive."""
-    return f"ts:canary:{token}"
+def canary_key(token: str, tag: str = "") -> str:
+    """String with a short PX: proves at start that expired events arrive.
+
+    Of a cluster the tag chooses the server.
+    """
+    return f"ts:canary:{{{tag}}}:{token}" if tag else f"ts:canary:{token}"
 
 
 def heartbeat_key(process: str) -> str:
@@ -84,6 +87,11 @@ def spools_key() -> str:
 def spool_key(spool_id: str) -> str:
     """String with a TTL: the earliest receipt that waits in a host's spool (ISO 8601)."""
     return f"ts:{{spools}}:oldest:{spool_id}"
+
+
+def listeners_key() -> str:
+    """Zset listener → its last beat (ms): who else is there to look after shards."""
+    return "ts:listeners"
 
 
 def expired_channel(database: int) -> str:

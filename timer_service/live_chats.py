@@ -12,19 +12,18 @@ no other clock.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeVar, cast
 
-from redis import Redis
-
 from timer_service import keys, lua_scripts
 from timer_service.ids import BusinessId, SessionId, lengthen, shorten
 from timer_service.keys import Member, shorten_business
-from timer_service.lua_scripts import Call, run_calls
-from timer_service.redis_clients import redis_errors
+from timer_service.lua_scripts import Call, run_calls, try_calls
+from timer_service.redis_clients import LiveRedis, raise_faults, run_commands
+from timer_service.redis_cluster import Command
 
 
 class Arm(NamedTuple):
@@ -113,7 +112,7 @@ class Pace:
 class LiveChats:
     """What Redis holds of all businesses, spread over ``shards`` hash tags."""
 
-    def __init__(self, client: Redis, shards: int) -> None:
+    def __init__(self, client: LiveRedis, shards: int) -> None:
         self._client = client
         self.shards = shards
 
@@ -123,18 +122,22 @@ class LiveChats:
         forget: Sequence[Member] = (),
         token: str | None = None,
         *,
-        at_ms: float | None = None,
+        at_ms: Mapping[int, float] | None = None,
     ) -> list[ArmOutcome]:
         """Forget and arm sessions in one round trip; answer for each that was to be armed.
 
         With the ``token`` of a rebuild, arms are refused (FENCED) once that rebuild is superseded.
-        With ``at_ms`` what remains of each counts from that instant of Redis's clock, else from
-        the moment it is armed.
+        With ``at_ms`` what remains of each counts from that instant of its shard's clock, else
+        from the moment it is armed.
         """
         forgets = self._split(forget)
         splits = self._split(arms)
         calls = [self._forget_call(shard, members) for shard, members, _ in forgets]
-        calls += [self._arm_call(shard, theirs, token or "", at_ms) for shard, theirs, _ in splits]
+        clocks = at_ms or {}
+        calls += [
+            self._arm_call(shard, theirs, token or "", clocks.get(shard))
+            for shard, theirs, _ in splits
+        ]
         replies = run_calls(self._client, calls)[len(forgets) :]
         return [ArmOutcome(code) for code in _in_order(splits, replies, len(arms))]
 
@@ -166,12 +169,11 @@ class LiveChats:
 
     def count_all(self) -> int | None:
         """Count the active sessions of all businesses; None where a shard cannot be trusted."""
-        with redis_errors(), self._client.pipeline(transaction=False) as pipe:
-            for shard in range(self.shards):
-                pipe.zrange(keys.agenda_key(shard), 0, -1)
-            agendas = pipe.execute()
-        if not all(self.is_trusted(shard) for shard in range(self.shards)):
+        if self.untrusted():
             return None
+        agendas = self._ask(
+            (shard, ("ZRANGE", keys.agenda_key(shard), 0, -1)) for shard in range(self.shards)
+        )
         businesses = [BusinessId(lengthen(short)) for agenda in agendas for short in agenda]
         replies = run_calls(self._client, [self._count_call(one, 0) for one in businesses])
         if any(reply[0] == CountResult.UNTRUSTED for reply in replies):
@@ -180,11 +182,12 @@ class LiveChats:
 
     def pace(
         self, shards: Sequence[int], *, grace_ms: int, lease_ms: int, limit: int
-    ) -> list[Pace]:
+    ) -> list[Pace | Exception]:
         """Touch what is due in each shard, claim what nobody claimed, lend ended claims again.
 
         ``grace_ms`` is how long an expired event has to be claimed before the pacer takes over;
         ``limit`` bounds the members looked at in one shard, and so the time Redis is held up.
+        Where one shard fails alone (its slot is on the move) the fault stands in its place.
         """
         calls = [
             Call(
@@ -194,7 +197,10 @@ class LiveChats:
             )
             for shard in shards
         ]
-        return [_read_pace(reply) for reply in run_calls(self._client, calls)]
+        replies = try_calls(self._client, calls)
+        if all(isinstance(reply, Exception) for reply in replies):
+            raise_faults(replies)
+        return [reply if isinstance(reply, Exception) else _read_pace(reply) for reply in replies]
 
     def begin_rebuild(self, shard: int, token: str) -> None:
         """Distrust a shard, empty its indexes and forget its watermarks; live keys stay.
@@ -218,27 +224,80 @@ class LiveChats:
 
     def epoch(self, shard: int) -> str | None:
         """Return ``building:<token>:<run_id>``, the ``run_id`` it was rebuilt under, or None."""
-        with redis_errors():
-            return cast("str | None", self._client.get(keys.epoch_key(shard)))
+        return cast("str | None", self._ask([(shard, ("GET", keys.epoch_key(shard)))])[0])
 
-    def run_id(self) -> str:
-        """Return the id of the server's present run; every restart and every replica has its own.
+    def run_id(self, shard: int = 0) -> str:
+        """Return the id of a shard's server's present run.
+
+        Every restart has its own, and so has every replica.
 
         Raises:
             RedisUnavailable: also where the server does not say.
         """
-        with redis_errors():
-            return str(self._client.info("server")["run_id"])
+        return str(self._ask([(shard, ("INFO", "server"))])[0]["run_id"])
 
-    def clock_ms(self) -> float:
-        """Return the present instant by Redis's clock."""
-        with redis_errors():
-            seconds, micros = self._client.time()
-        return float(seconds * 1000 + micros / 1000)
+    def clock_ms(self, shard: int = 0) -> float:
+        """Return the present instant by the clock of a shard's server."""
+        return self.clocks_ms([shard])[shard]
+
+    def clocks_ms(self, shards: Sequence[int]) -> dict[int, float]:
+        """Return the present instant by the clock of each shard's server."""
+        times = self._ask((shard, ("TIME",)) for shard in shards)
+        return {
+            shard: float(seconds * 1000 + micros / 1000)
+            for shard, (seconds, micros) in zip(shards, times, strict=True)
+        }
 
     def is_trusted(self, shard: int) -> bool:
-        """Tell whether a shard was rebuilt under the server's present run."""
-        return self.epoch(shard) == self.run_id()
+        """Tell whether a shard was rebuilt under its server's present run."""
+        return shard not in self.untrusted([shard])
+
+    def untrusted(self, shards: Sequence[int] | None = None) -> list[int]:
+        """Return those shards, of all where none are named, that have to be rebuilt.
+
+        A shard whose server does not answer is left out: it cannot be rebuilt now.
+
+        Raises:
+            RedisUnavailable: no server answered.
+        """
+        asked = range(self.shards) if shards is None else shards
+        commands = [
+            Command(keys.epoch_key(shard), command)
+            for shard in asked
+            for command in (("GET", keys.epoch_key(shard)), ("INFO", "server"))
+        ]
+        replies = run_commands(self._client, commands)
+        if replies and all(isinstance(reply, Exception) for reply in replies):
+            raise_faults(replies)
+        return [
+            shard
+            for shard, epoch, server in zip(asked, replies[::2], replies[1::2], strict=True)
+            if not isinstance(epoch, Exception)
+            and not isinstance(server, Exception)
+            and epoch != server["run_id"]
+        ]
+
+    def show_alive(self, process: str, mode: str, for_ms: int) -> None:
+        """Let it be seen for some time that a process of this kind runs, and how."""
+        key = keys.heartbeat_key(process)
+        raise_faults(run_commands(self._client, [Command(key, ("SET", key, mode, "PX", for_ms))]))
+
+    def is_shown_alive(self, process: str) -> bool:
+        """Tell whether a process of this kind showed itself lately."""
+        key = keys.heartbeat_key(process)
+        replies = run_commands(self._client, [Command(key, ("EXISTS", key))])
+        raise_faults(replies)
+        return bool(replies[0])
+
+    def meet(self, listener: str, alive_ms: int) -> list[str]:
+        """Show that a listener is alive; return all that showed it lately, this one among them."""
+        call = Call(lua_scripts.MEET, (keys.listeners_key(),), (listener, alive_ms))
+        return [str(one) for one in run_calls(self._client, [call])[0]]
+
+    def leave(self, listener: str) -> None:
+        """Let the others know at once that a listener ends."""
+        key = keys.listeners_key()
+        raise_faults(run_commands(self._client, [Command(key, ("ZREM", key, listener))]))
 
     def walk_index(self, page: int) -> Iterator[list[Member]]:
         """Walk through the deadline indexes of all shards, about ``page`` sessions at a time.
@@ -246,16 +305,15 @@ class LiveChats:
         What is added or removed meanwhile may or may not be met.
         """
         for shard in range(self.shards):
-            with redis_errors():
-                businesses = self._client.zrange(keys.agenda_key(shard), 0, -1)
+            (businesses,) = self._ask([(shard, ("ZRANGE", keys.agenda_key(shard), 0, -1))])
             for business in businesses:
                 business_id = BusinessId(lengthen(str(business)))
                 cursor = 0
                 while True:
-                    with redis_errors():
-                        cursor, found = self._client.zscan(
-                            keys.active_key(shard, business_id), cursor, count=page
-                        )
+                    index = keys.active_key(shard, business_id)
+                    ((cursor, found),) = self._ask(
+                        [(shard, ("ZSCAN", index, cursor, "COUNT", page))]
+                    )
                     if found:
                         yield [
                             Member(business_id, SessionId(lengthen(str(one)))) for one, _ in found
@@ -268,13 +326,14 @@ class LiveChats:
         groups: dict[BusinessId, list[Member]] = defaultdict(list)
         for member in members:
             groups[member.business_id].append(member)
-        with redis_errors(), self._client.pipeline(transaction=False) as pipe:
-            for business_id, theirs in groups.items():
-                shard = keys.shard_of(business_id, self.shards)
-                shorts = [shorten(member.session_id) for member in theirs]
-                pipe.zmscore(keys.active_key(shard, business_id), shorts)
-                pipe.zmscore(keys.claimed_key(shard), [keys.member_text(one) for one in theirs])
-            scores = pipe.execute()
+        questions: list[tuple[int, Sequence[str]]] = []
+        for business_id, theirs in groups.items():
+            shard = keys.shard_of(business_id, self.shards)
+            shorts = [shorten(member.session_id) for member in theirs]
+            claims = [keys.member_text(one) for one in theirs]
+            questions.append((shard, ("ZMSCORE", keys.active_key(shard, business_id), *shorts)))
+            questions.append((shard, ("ZMSCORE", keys.claimed_key(shard), *claims)))
+        scores = self._ask(questions)
         gone = {
             member
             for theirs, due, leased in zip(groups.values(), scores[::2], scores[1::2], strict=True)
@@ -285,16 +344,21 @@ class LiveChats:
 
     def read_swept(self, shard: int) -> dict[str, datetime]:
         """Return how far each pass of the sweep has read; empty after a rebuild began."""
-        with redis_errors():
-            stored = self._client.hgetall(keys.swept_key(shard))
+        (stored,) = self._ask([(shard, ("HGETALL", keys.swept_key(shard)))])
         return {str(name): datetime.fromisoformat(str(value)) for name, value in stored.items()}
 
     def save_swept(self, shard: int, watermarks: Mapping[str, datetime]) -> None:
         """Store how far passes of the sweep have read."""
         if watermarks:
             items = [text for name, at in watermarks.items() for text in (name, at.isoformat())]
-            with redis_errors():
-                self._client.hset(keys.swept_key(shard), items=items)
+            self._ask([(shard, ("HSET", keys.swept_key(shard), *items))])
+
+    def _ask(self, commands: Iterable[tuple[int, Sequence[Any]]]) -> list[Any]:
+        """Send commands to where their shards are, in one round trip to each server."""
+        placed = [Command(keys.epoch_key(shard), command) for shard, command in commands]
+        replies = run_commands(self._client, placed) if placed else []
+        raise_faults(replies)
+        return replies
 
     def _arm_call(
         self, shard: int, arms: Sequence[Arm], token: str, at_ms: float | None = None

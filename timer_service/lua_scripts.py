@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from redis import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
-from timer_service.redis_clients import redis_errors
+from timer_service.redis_clients import LiveRedis, raise_faults, redis_errors, run_commands
+from timer_service.redis_cluster import ClusterClient, Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,11 @@ COUNT = load_script("count")
 PACE = load_script("pace")
 BEGIN_REBUILD = load_script("begin_rebuild")
 FINISH_REBUILD = load_script("finish_rebuild")
+MEET = load_script("meet")
 ENQUEUE = load_script("enqueue")
 
 
-def run_calls(client: Redis, calls: Sequence[Call]) -> list[Any]:
+def run_calls(client: LiveRedis, calls: Sequence[Call]) -> list[Any]:
     """Run calls in the order given, in one round trip, and return their replies.
 
     Not a transaction: each script is atomic by itself. Only calls whose script the server does not
@@ -61,6 +62,17 @@ def run_calls(client: Redis, calls: Sequence[Call]) -> list[Any]:
     Raises:
         RedisUnavailable: Redis is away, or a call failed; the others may have been carried out.
     """
+    replies = try_calls(client, calls)
+    raise_faults(replies)
+    return replies
+
+
+def try_calls(client: LiveRedis, calls: Sequence[Call]) -> list[Any]:
+    """Run calls as `run_calls` does, but let a fault stand where its call's reply would.
+
+    Raises:
+        RedisUnavailable: the one server is away, or nobody knows where a cluster's slots are.
+    """
     with redis_errors():
         replies = _run(client, calls)
         missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
@@ -68,28 +80,35 @@ def run_calls(client: Redis, calls: Sequence[Call]) -> list[Any]:
             again = _run_in_full(client, [calls[i] for i in missing])
             for i, reply in zip(missing, again, strict=True):
                 replies[i] = reply
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
     return replies
 
 
-def _run(client: Redis, calls: Sequence[Call]) -> list[Any]:
+def _run(client: LiveRedis, calls: Sequence[Call]) -> list[Any]:
+    if isinstance(client, ClusterClient):
+        return client.run(
+            [
+                Command(keys[0], ("EVALSHA", script.sha, len(keys), *keys, *args))
+                for script, keys, args in calls
+            ]
+        )
     if len(calls) == 1:  # nearly always: a pipeline of one costs half as much again
         script, keys, args = calls[0]
         try:
             return [client.evalsha(script.sha, len(keys), *keys, *args)]
-        except NoScriptError as error:
-            return [error]
+        except ResponseError as refused:
+            return [refused]
     with client.pipeline(transaction=False) as pipe:
         for script, keys, args in calls:
             pipe.evalsha(script.sha, len(keys), *keys, *args)
         return pipe.execute(raise_on_error=False)
 
 
-def _run_in_full(client: Redis, calls: Sequence[Call]) -> list[Any]:
+def _run_in_full(client: LiveRedis, calls: Sequence[Call]) -> list[Any]:
     """Run calls by their source: scripts that were loaded first may be forgotten again by then."""
-    with client.pipeline(transaction=False) as pipe:
-        for script, keys, args in calls:
-            pipe.eval(script.source, len(keys), *keys, *args)
-        return pipe.execute(raise_on_error=False)
+    return run_commands(
+        client,
+        [
+            Command(keys[0], ("EVAL", script.source, len(keys), *keys, *args))
+            for script, keys, args in calls
+        ],
+    )

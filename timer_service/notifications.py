@@ -30,11 +30,11 @@ class NotificationMode(StrEnum):
     DIRECT = "direct"
 
 
-def ensure_notifications(client: Redis) -> NotificationMode:
-    """Turn on expired events if they are off, and answer whether they will come.
+def ensure_notifications(client: Redis, tag: str = "") -> NotificationMode:
+    """Turn on expired events of one server if they are off, and answer whether they will come.
 
     Flags others need are kept. Where CONFIG is refused (managed Redis) a canary key shows whether
-    the events were turned on by other means.
+    the events were turned on by other means; in a cluster ``tag`` keeps it at this server.
 
     Raises:
         RedisUnavailable: Redis is away, or refused more than CONFIG.
@@ -46,7 +46,7 @@ def ensure_notifications(client: Redis) -> NotificationMode:
             if wanted != flags:
                 client.config_set("notify-keyspace-events", wanted)
         except (ResponseError, KeyError):
-            return NotificationMode.EVENTS if canary_sings(client) else NotificationMode.DIRECT
+            return NotificationMode.EVENTS if canary_sings(client, tag) else NotificationMode.DIRECT
         return NotificationMode.EVENTS
 
 
@@ -62,13 +62,13 @@ def add_expired_events(flags: str) -> str:
     return flags
 
 
-def canary_sings(client: Redis) -> bool:
+def canary_sings(client: Redis, tag: str = "") -> bool:
     """Let a key expire and tell whether its event arrives within a quarter of a second.
 
     Raises:
         RedisUnavailable: Redis is away, or refuses to set a key or to subscribe.
     """
-    key = keys.canary_key(secrets.token_hex(8))
+    key = keys.canary_key(secrets.token_hex(8), tag)
     database = int(client.connection_pool.connection_kwargs.get("db", 0))
     with redis_errors(), open_pubsub(client) as pubsub:
         pubsub.subscribe(keys.expired_channel(database))

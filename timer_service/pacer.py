@@ -24,7 +24,11 @@ log = structlog.get_logger(__name__)
 GRACE_MS = 250
 LEASE_MS = 10_000
 
+OTHERS_GRACE_MS = 150
+"""How much longer another listener's shards are left alone: its pacer goes first."""
+
 _LIMIT = 1000
+_OTHERS_EVERY_S = 0.1
 _SLEEP_MIN_S = 0.0002
 _SLEEP_MAX_S = 0.010
 _BACKOFF_MIN_S = 0.05
@@ -43,7 +47,11 @@ class Paced:
 
 
 class Pacer:
-    """Paces all shards of one Redis."""
+    """Paces the shards of one server.
+
+    ``shards`` says which these are at present; of them those among ``others_shards`` are another
+    listener's to pace, and looked at now and then only.
+    """
 
     def __init__(
         self,
@@ -51,6 +59,8 @@ class Pacer:
         *,
         on_claimed: Callable[[Sequence[Member]], None],
         on_untrusted: Callable[[int], None],
+        shards: Callable[[], Sequence[int]] | None = None,
+        others_shards: Callable[[], frozenset[int]] = frozenset,
         grace_ms: int = GRACE_MS,
         lease_ms: int = LEASE_MS,
         limit: int = _LIMIT,
@@ -61,10 +71,15 @@ class Pacer:
         self._grace_ms = grace_ms
         self._lease_ms = lease_ms
         self._limit = limit
-        self._shards = range(live_chats.shards)
+        every_shard = range(live_chats.shards)
+        self._shards = shards or (lambda: every_shard)
+        self._others_shards = others_shards
+        self._looked_at_others_s = float("-inf")
         self._reported_at_s: dict[int, float] = {}
         self.mode = NotificationMode.EVENTS
         """DIRECT claims at once what is gone, since no event will."""
+        self.took_over = Event()
+        """Set where something was claimed that no event had told of."""
 
     def pace_once(self) -> Paced:
         """Make one pass.
@@ -73,26 +88,47 @@ class Pacer:
             RedisUnavailable: nothing is lost; the next pass finds the same.
         """
         grace_ms = 0 if self.mode is NotificationMode.DIRECT else self._grace_ms
+        shards, others = self._shards(), self._others_shards()
+        ours = [shard for shard in shards if shard not in others] if others else shards
         asked_at_s = monotonic_s()
-        passes = self._live_chats.pace(
-            self._shards, grace_ms=grace_ms, lease_ms=self._lease_ms, limit=self._limit
-        )
+        passes = self._pace(ours, grace_ms)
         round_trip_s = monotonic_s() - asked_at_s
+        idle_s = _SLEEP_MAX_S if ours else _OTHERS_EVERY_S
+        sleep_s = min((_sleep_s(one, round_trip_s) for one in passes), default=idle_s)
+        if others and asked_at_s - self._looked_at_others_s >= _OTHERS_EVERY_S:
+            self._looked_at_others_s = asked_at_s
+            theirs = [shard for shard in shards if shard in others]
+            passes += self._pace(theirs, grace_ms + OTHERS_GRACE_MS)
         taken_over = [member for one in passes for member in one.taken_over]
         lent_again = [member for one in passes for member in one.lent_again]
         if taken_over or lent_again:
             metrics.CLAIMS.labels("taken_over").inc(len(taken_over))
             metrics.CLAIMS.labels("lent_again").inc(len(lent_again))
+            self.took_over.set()
             self._on_claimed(taken_over + lent_again)
-        for shard, one in zip(self._shards, passes, strict=True):
-            if not one.trusted:
-                self._report(shard)
         return Paced(
             touched=sum(one.touched for one in passes),
             taken_over=len(taken_over),
             lent_again=len(lent_again),
-            sleep_s=min(_sleep_s(one, round_trip_s) for one in passes),
+            sleep_s=sleep_s,
         )
+
+    def _pace(self, shards: Sequence[int], grace_ms: int) -> list[Pace]:
+        """Pace some shards; a shard that cannot be paced does not hold up the others."""
+        if not shards:
+            return []
+        answers = self._live_chats.pace(
+            shards, grace_ms=grace_ms, lease_ms=self._lease_ms, limit=self._limit
+        )
+        passes = []
+        for shard, one in zip(shards, answers, strict=True):
+            if isinstance(one, Exception):
+                self._note_fault(shard, one)
+            else:
+                passes.append(one)
+                if not one.trusted:
+                    self._report(shard)
+        return passes
 
     def run(self, stop: Event) -> None:
         """Make passes until told to stop, each when something is due; an outage is waited out."""
@@ -114,12 +150,23 @@ class Pacer:
             stop.wait(sleep_s)
 
     def _report(self, shard: int) -> None:
-        now_s = monotonic_s()
-        if now_s - self._reported_at_s.get(shard, -_REPORT_EVERY_S) >= _REPORT_EVERY_S:
-            self._reported_at_s[shard] = now_s
+        if self._is_time(shard):
             metrics.UNTRUSTED_EPOCH.inc()
             log.warning("shard_untrusted", shard=shard)
             self._on_untrusted(shard)
+
+    def _note_fault(self, shard: int, fault: Exception) -> None:
+        if self._is_time(shard):
+            metrics.PACER_ERRORS.inc()
+            log.warning("shard_not_paced", shard=shard, cause=f"{type(fault).__name__}: {fault}")
+
+    def _is_time(self, shard: int) -> bool:
+        """Tell whether a shard was not spoken of lately."""
+        now_s = monotonic_s()
+        if now_s - self._reported_at_s.get(shard, -_REPORT_EVERY_S) < _REPORT_EVERY_S:
+            return False
+        self._reported_at_s[shard] = now_s
+        return True
 
 
 def _sleep_s(one: Pace, round_trip_s: float) -> float:

@@ -1,7 +1,8 @@
-"""Rebuilds a shard of Redis from Postgres when its epoch cannot be trusted.
+"""Rebuilds shards of Redis from Postgres when their epoch cannot be trusted.
 
 The sweeper calls this at start and after every reconnect; whenever the pacer meets a wrong epoch, a
-thread of its own begins at once. Of any number at one time one works.
+thread of its own begins at once. Of any number at one time one works at a shard, and one
+reading of Postgres serves all shards it is at.
 Intake goes on meanwhile: arming is idempotent, and the count comes from Postgres until the end.
 """
 
@@ -9,23 +10,28 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
+from sqlalchemy import Connection
 
 from timer_service.arming import arm_of
 from timer_service.database import Database
-from timer_service.errors import DatabaseUnavailable, TimerServiceError
-from timer_service.ids import new_id
+from timer_service.errors import DatabaseUnavailable, RedisUnavailable, TimerServiceError
+from timer_service.ids import BusinessId, new_id
 from timer_service.keys import shard_of
 from timer_service.live_chats import ArmOutcome, LiveChats
+from timer_service.records import businesses as business_records
 from timer_service.records import duties, session_sweeps, sessions
 
 log = structlog.get_logger(__name__)
 
 PAGE = 1_000
+NAMED_MAX = 5_000
+"""Of more businesses than that all sessions are read, and those of other shards left out."""
 LEASE = timedelta(seconds=2)
 """Taken anew with each page, some 50 ms: another process begins so much after one that died."""
 
@@ -48,19 +54,18 @@ class Rebuilder:
         while not stop.is_set():
             self._wanted.wait()
             self._wanted.clear()
-            for shard in range(self._shards):
-                if stop.is_set():
-                    return
-                try:
-                    self.rebuild_once(shard)
-                except TimerServiceError as error:
-                    log.warning("rebuild_failed", shard=shard, cause=str(error))
-                except Exception:
-                    # Whatever it was: the pacer asks again as long as the shard is not trusted.
-                    log.exception("rebuild_broke", shard=shard)
+            if stop.is_set():
+                return
+            try:
+                self.rebuild_once()
+            except TimerServiceError as error:
+                log.warning("rebuild_failed", cause=str(error))
+            except Exception:
+                # Whatever it was: the pacer asks again as long as a shard is not trusted.
+                log.exception("rebuild_broke")
 
-    def rebuild_once(self, shard: int) -> int:
-        """Rebuild a shard unless it can be trusted or another process is at it.
+    def rebuild_once(self) -> int:
+        """Rebuild, in one pass, the shards that cannot be trusted and that no other is at.
 
         Returns how many sessions were armed. Where a builder dies, the next begins again under
         another token when its lease has ended.
@@ -68,57 +73,97 @@ class Rebuilder:
         Raises:
             DatabaseUnavailable, RedisUnavailable: it is unfinished; the next sweep begins again.
         """
-        if self._live_chats.is_trusted(shard):
+        untrusted = self._live_chats.untrusted()
+        if not untrusted:
             return 0
         builder = new_id()
         with self._database.transaction() as db:
-            if not duties.take(db, _duty(shard), builder, lease=LEASE):
-                return 0
+            ours = self._take(db, untrusted, builder)
         try:
-            return 0 if self._live_chats.is_trusted(shard) else self._rebuild(shard, builder)
+            # Another may have been done in the meantime.
+            ours = self._live_chats.untrusted(ours) if ours else []
+            return self._rebuild(ours, builder) if ours else 0
         finally:
             with suppress(DatabaseUnavailable), self._database.transaction() as db:
-                duties.give_up(db, _duty(shard), builder)
+                duties.give_up_each(db, [_duty(shard) for shard in untrusted], builder)
 
-    def _rebuild(self, shard: int, builder: UUID) -> int:
+    def _rebuild(self, shards: Sequence[int], builder: UUID) -> int:
         token = secrets.token_hex(8)
-        self._live_chats.begin_rebuild(shard, token)
+        building = self._begin(shards, token)
         with self._database.transaction() as db:
             began_at = sessions.read_clock(db)
-        log.info("rebuild_began", shard=shard)
+            businesses = self._businesses_of(building, db)
+        log.info("rebuild_began", shards=building)
         armed = 0
         after = None
-        while True:
+        while building:
             with self._database.transaction() as db:
-                is_mine = duties.take(db, _duty(shard), builder, lease=LEASE)
-                # Both clocks at one moment: a page takes tens of ms to read and to arm, by which
+                still = self._take(db, building, builder)
+                # All clocks at one moment: a page takes tens of ms to read and to arm, by which
                 # every deadline in it would otherwise be late.
                 now = sessions.read_clock(db)
-                at_ms = self._live_chats.clock_ms()
-                page = session_sweeps.open_by_deadline(db, after=after, limit=PAGE, now=now)
+                at_ms = self._live_chats.clocks_ms(building)
+                page = session_sweeps.open_by_deadline(
+                    db, after=after, limit=PAGE, now=now, businesses=businesses
+                )
+            # A business that came after the list was made arms its sessions by itself.
             arms = [
                 arm_of(one)
                 for one in page.sessions
-                if shard_of(one.business_id, self._shards) == shard
+                if shard_of(one.business_id, self._shards) in still
             ]
-            if not is_mine or (
-                arms and ArmOutcome.FENCED in self._live_chats.arm(arms, token=token, at_ms=at_ms)
-            ):
-                log.warning("rebuild_overtaken", shard=shard, armed=armed)
-                return armed
-            armed += len(arms)
+            outcomes = self._live_chats.arm(arms, token=token, at_ms=at_ms) if arms else []
+            overtaken = {
+                shard_of(arm.business_id, self._shards)
+                for arm, outcome in zip(arms, outcomes, strict=True)
+                if outcome is ArmOutcome.FENCED
+            } | (set(building) - set(still))
+            if overtaken:
+                log.warning("rebuild_overtaken", shards=sorted(overtaken), armed=armed)
+                building = [shard for shard in building if shard not in overtaken]
+            armed += sum(outcome is not ArmOutcome.FENCED for outcome in outcomes)
             after = page.after
             if after is None:
                 break
-        self._forget_closed_since(began_at)
-        self._live_chats.save_swept(shard, {"opened": began_at, "closed": began_at})
-        if self._live_chats.finish_rebuild(shard, token):
-            log.info("rebuild_finished", shard=shard, armed=armed)
-        else:
-            log.warning("rebuild_overtaken", shard=shard, armed=armed)
+        if building:
+            self._forget_closed_since(began_at, building)
+        for shard in building:
+            self._live_chats.save_swept(shard, {"opened": began_at, "closed": began_at})
+            if not self._live_chats.finish_rebuild(shard, token):
+                log.warning("rebuild_overtaken", shards=[shard], armed=armed)
+        if building:
+            log.info("rebuild_finished", shards=building, armed=armed)
         return armed
 
-    def _forget_closed_since(self, began_at: datetime) -> None:
+    def _begin(self, shards: Sequence[int], token: str) -> list[int]:
+        """Begin to rebuild shards; return those where it could be begun.
+
+        Raises:
+            RedisUnavailable: it could be begun nowhere.
+        """
+        begun = []
+        for number, shard in enumerate(shards, 1):
+            try:
+                self._live_chats.begin_rebuild(shard, token)
+                begun.append(shard)
+            except RedisUnavailable as error:
+                # One server of a cluster is away, or a slot on the move: the others' turn comes.
+                log.warning("rebuild_not_begun", shard=shard, cause=str(error))
+                if number == len(shards) and not begun:
+                    raise
+        return begun
+
+    def _businesses_of(self, shards: Sequence[int], db: Connection) -> list[UUID] | None:
+        """Return whose sessions to read; None for everybody's, or for too many to be named."""
+        if len(shards) == self._shards:
+            return None
+        everybody = business_records.list_ids(db, limit=NAMED_MAX)
+        if len(everybody) == NAMED_MAX:
+            return None
+        wanted = set(shards)
+        return [one for one in everybody if shard_of(BusinessId(one), self._shards) in wanted]
+
+    def _forget_closed_since(self, began_at: datetime, shards: Sequence[int]) -> None:
         """Forget what closed after its page was read and was armed all the same."""
         since: datetime | None = began_at
         while since is not None:
@@ -126,7 +171,16 @@ class Rebuilder:
                 closed, since = session_sweeps.closed_since(
                     db, since, limit=PAGE, settled_after=timedelta(0)
                 )
-            self._live_chats.forget(closed)
+            # Of these shards only: a server that is away must not hold up those that are back.
+            self._live_chats.forget(
+                [one for one in closed if shard_of(one.business_id, self._shards) in shards]
+            )
+
+    @staticmethod
+    def _take(db: Connection, shards: Sequence[int], builder: UUID) -> list[int]:
+        """Take the rebuild of shards for the length of a lease; return those that are ours."""
+        taken = duties.take_each(db, [_duty(one) for one in shards], builder, lease=LEASE)
+        return [shard for shard in shards if _duty(shard) in taken]
 
 
 def _duty(shard: int) -> str:

@@ -11,21 +11,34 @@ whether the server has closed them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 from redis import BlockingConnectionPool, ConnectionPool, Redis, RedisError
 from redis import exceptions as redis_exceptions
 from redis.backoff import NoBackoff
 from redis.client import PubSub
-from redis.connection import AbstractConnection, Connection, ConnectionInterface, parse_url
+from redis.connection import AbstractConnection, Connection, ConnectionInterface, SSLConnection
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from timer_service.circuit import Circuit
-from timer_service.errors import RedisUnavailable
+from timer_service.errors import ConfigurationError, RedisUnavailable
+from timer_service.redis_cluster import ClusterClient, Command, send_commands
+from timer_service.redis_sentinel import (
+    EncryptedSentinelConnection,
+    PrimaryFinder,
+    SentinelConnection,
+)
+from timer_service.redis_urls import (
+    Address,
+    RedisUrl,
+    Topology,
+    next_database,
+    parse_redis_url,
+)
 
 REQUEST_TIMEOUT_S = 0.2
 BACKGROUND_TIMEOUT_S = 2.0
@@ -64,64 +77,112 @@ class _CautiousPool(BlockingConnectionPool):
         super().release(connection)  # type: ignore[no-untyped-call]
 
 
+_REQUEST_POOL = {"max_connections": 50, "timeout": 0.05}
+_BACKGROUND_POOL = {"max_connections": 16, "timeout": 1.0}
+
+LiveRedis = Redis | ClusterClient
+"""Where the live keys are: one server (perhaps whichever Sentinels name), or a cluster."""
+
+
+def live_request_client(url: str) -> LiveRedis:
+    """Make the live keys' client of the request path, whatever stands behind the URL."""
+    if parse_redis_url(url).topology is not Topology.CLUSTER:
+        return request_client(url)
+    return _cluster_client(url, REQUEST_TIMEOUT_S, _REQUEST_POOL)
+
+
+def live_worker_client(url: str) -> LiveRedis:
+    """Make the live keys' client of background duties, whatever stands behind the URL."""
+    if parse_redis_url(url).topology is not Topology.CLUSTER:
+        return worker_client(url)
+    return _cluster_client(url, BACKGROUND_TIMEOUT_S, _BACKGROUND_POOL)
+
+
 def request_client(url: str) -> Redis:
     """Make the client of the request path: an answer or an error within its share of a second."""
-    return Redis.from_pool(
-        _CautiousPool.from_url(url, max_connections=50, timeout=0.05, **_options(REQUEST_TIMEOUT_S))
-    )
+    return _client(url, _CautiousPool, REQUEST_TIMEOUT_S, _REQUEST_POOL)
 
 
 def worker_client(url: str) -> Redis:
     """Make the client of background duties, which can wait longer and see every error."""
-    return Redis.from_pool(
-        BlockingConnectionPool.from_url(
-            url, max_connections=16, timeout=1.0, **_options(BACKGROUND_TIMEOUT_S)
-        )
-    )
+    return _client(url, BlockingConnectionPool, BACKGROUND_TIMEOUT_S, _BACKGROUND_POOL)
 
 
 def pubsub_client(url: str) -> Redis:
     """Make the client of a subscription. It answers in bytes: foreign keys may be no text."""
-    return Redis.from_pool(
-        ConnectionPool.from_url(url, **_options(BACKGROUND_TIMEOUT_S, decode_responses=False))
-    )
+    return _client(url, ConnectionPool, BACKGROUND_TIMEOUT_S, {"decode_responses": False})
 
 
 def queue_client(url: str) -> Redis:
     """Make RQ's client. RQ decodes for itself, and raises the time-out where it blocks."""
-    return Redis.from_pool(
-        ConnectionPool.from_url(url, **_options(BACKGROUND_TIMEOUT_S, decode_responses=False))
-    )
+    return _client(url, ConnectionPool, BACKGROUND_TIMEOUT_S, {"decode_responses": False})
 
 
 def request_queue_client(url: str) -> Redis:
     """Make RQ's client of the request path."""
-    return Redis.from_pool(
-        _CautiousPool.from_url(
-            url,
-            max_connections=50,
-            timeout=0.05,
-            **_options(REQUEST_TIMEOUT_S, decode_responses=False),
-        )
+    more = {**_REQUEST_POOL, "decode_responses": False}
+    return _client(url, _CautiousPool, REQUEST_TIMEOUT_S, more)
+
+
+def cluster_pubsub_client(url: str, address: Address) -> Redis:
+    """Make the client of a subscription at one server of a cluster."""
+    more = {"decode_responses": False}
+    return _server_client(parse_redis_url(url), address, ConnectionPool, BACKGROUND_TIMEOUT_S, more)
+
+
+@lru_cache(maxsize=16)
+def primary_finder(url: str, *, timeout_s: float = BACKGROUND_TIMEOUT_S) -> PrimaryFinder:
+    """Return what asks the Sentinels of a URL for the primary; all of them within the time-out.
+
+    Clients share it, so that all their connections notice what one of them learned.
+    """
+    parsed = parse_redis_url(url)
+    return PrimaryFinder(
+        parsed.service,
+        parsed.addresses,
+        {
+            **_options(timeout_s / len(parsed.addresses)),
+            **{name: value for name, value in parsed.options.items() if name.startswith("ssl_")},
+            **parsed.sentinel_options,
+            "ssl": parsed.is_encrypted,
+        },
     )
 
 
 def database_of(url: str) -> int:
     """Return the number of the database a URL names, 0 where it names none."""
-    options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
-    return int(options.get("db", 0))
+    return parse_redis_url(url).database
 
 
 def default_queue_url(url: str) -> str:
     """Return the URL of the next database of the same server: RQ's own keys expire too."""
-    following = database_of(url) + 1
-    base, _, query = url.partition("?")
-    options = dict(parse_qsl(query))
-    if "db" in options or base.startswith("unix:"):
-        return f"{base}?{urlencode({**options, 'db': following})}"
-    scheme, _, rest = base.partition("://")
-    server = rest.partition("/")[0]
-    return f"{scheme}://{server}/{following}" + (f"?{query}" if query else "")
+    return next_database(url)
+
+
+def run_commands(client: LiveRedis, commands: Sequence[Command]) -> list[Any]:
+    """Run commands in one round trip to each server they concern; a refusal is an answer, too.
+
+    What goes wrong with one command stands where its answer would; the others are carried out.
+
+    Raises:
+        RedisUnavailable: the server gave no answer, or nobody knows where a cluster's slots are.
+    """
+    with redis_errors():
+        if isinstance(client, ClusterClient):
+            return client.run(commands)
+        return send_commands(client, [command.args for command in commands])
+
+
+def raise_faults(replies: Sequence[Any]) -> None:
+    """Raise the first fault among answers.
+
+    Raises:
+        RedisUnavailable: there is one; the other commands may have been carried out.
+    """
+    for reply in replies:
+        if isinstance(reply, Exception):
+            with redis_errors():
+                raise reply
 
 
 def open_pubsub(client: Redis) -> PubSub:
@@ -141,6 +202,49 @@ def redis_errors() -> Iterator[None]:
         yield
     except (RedisError, OSError) as error:
         raise RedisUnavailable(f"Redis gave no answer: {type(error).__name__}: {error}") from error
+
+
+def _client(url: str, pool: type[ConnectionPool], timeout_s: float, more: dict[str, Any]) -> Redis:
+    parsed = parse_redis_url(url)
+    options = {**_options(timeout_s), **more}
+    if parsed.topology is Topology.ONE_SERVER:
+        return Redis.from_pool(pool.from_url(url, **options))
+    if parsed.topology is Topology.CLUSTER:
+        raise ConfigurationError(
+            "expected the URL of one Redis server or of Sentinels, found a Redis Cluster's"
+        )
+    encrypted = EncryptedSentinelConnection
+    connection_class = encrypted if parsed.is_encrypted else SentinelConnection
+    finder = primary_finder(url, timeout_s=timeout_s)
+    return Redis.from_pool(
+        pool(
+            connection_class=connection_class,
+            **{**options, "db": parsed.database, "finder": finder, **parsed.options},
+        )
+    )
+
+
+def _cluster_client(url: str, timeout_s: float, pool_options: dict[str, Any]) -> ClusterClient:
+    parsed = parse_redis_url(url)
+
+    def make_client(address: Address) -> Redis:
+        return _server_client(parsed, address, BlockingConnectionPool, timeout_s, pool_options)
+
+    return ClusterClient(parsed.addresses, make_client, give_up_s=timeout_s)
+
+
+def _server_client(
+    parsed: RedisUrl,
+    address: Address,
+    pool: type[ConnectionPool],
+    timeout_s: float,
+    more: dict[str, Any],
+) -> Redis:
+    host, port = address
+    if parsed.is_encrypted:
+        more = {**more, "connection_class": SSLConnection}
+    options = {**_options(timeout_s), **more, **parsed.options}
+    return Redis.from_pool(pool(host=host, port=port, **options))
 
 
 def _options(timeout_s: float, *, decode_responses: bool = True) -> dict[str, Any]:

@@ -15,10 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.fernet import Fernet
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from timer_service.errors import ConfigurationError
+from timer_service.redis_urls import Topology, parse_redis_url
 
 IDLE_GAP_MIN_S = 1
 IDLE_GAP_MAX_S = 2_592_000
@@ -42,9 +50,9 @@ class Settings(BaseSettings):
     database_replica_url: SecretStr | None = None
     """A streaming replica of it, for the console's lists."""
     redis_url: SecretStr | None = None
-    """``redis://…`` or ``rediss://…`` with a database of our own; the clock."""
-    queue_redis_url: SecretStr | None = None
-    """Where RQ lives; by default the next database of the same Redis."""
+    """The clock: one server with a database of our own, Sentinels or a Cluster (`redis_urls`)."""
+    queue_redis_url: SecretStr | None = Field(default=None, validate_default=True)
+    """Where RQ lives, no Cluster; by default the next database of the same Redis."""
     shards: int = Field(default=1, ge=1, le=16384)
     """Fixed at install: how many hash tags the live keys are spread over."""
     idle_gap_s: int = Field(default=900, ge=IDLE_GAP_MIN_S, le=IDLE_GAP_MAX_S)
@@ -71,6 +79,29 @@ class Settings(BaseSettings):
     openai_base_url: str | None = Field(
         default=None, validation_alias=AliasChoices("openai_base_url", "OPENAI_BASE_URL")
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_redis_url(value.get_secret_value())
+        return value
+
+    @field_validator("queue_redis_url")
+    @classmethod
+    def _is_no_cluster(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None:
+            if _is_cluster(value):
+                raise ValueError(
+                    "RQ does not run on a Redis Cluster (its scripts touch keys of several slots): "
+                    "expected the URL of one server or of Sentinels"
+                )
+        elif (timers := info.data.get("redis_url")) is not None and _is_cluster(timers):
+            raise ValueError(
+                "it must be set where TIMER_REDIS_URL names a Redis Cluster: RQ does not run on "
+                "one. Expected the URL of one server or of Sentinels, such as redis://host:6379/0"
+            )
+        return value
 
     @field_validator("encryption_keys")
     @classmethod
@@ -120,10 +151,15 @@ class Settings(BaseSettings):
         """
         if self.redis_url is None:
             raise ConfigurationError(
-                "TIMER_REDIS_URL is not set: expected redis://host:port/0. "
+                "TIMER_REDIS_URL is not set: expected redis://host:port/0, or Sentinels' or a "
+                "Cluster's. "
                 "`./run up` starts a Redis of its own where it is not set."
             )
         return self.redis_url.get_secret_value()
+
+
+def _is_cluster(url: SecretStr) -> bool:
+    return parse_redis_url(url.get_secret_value()).topology is Topology.CLUSTER
 
 
 def split_keys(value: SecretStr) -> list[str]:

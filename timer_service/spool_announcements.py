@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from threading import Lock
-
-from redis import Redis
+from typing import Any
 
 from timer_service import keys
 from timer_service.clock import monotonic_s
 from timer_service.database import Database
 from timer_service.errors import DatabaseUnavailable, RedisUnavailable
 from timer_service.records import spools
-from timer_service.redis_clients import redis_errors
+from timer_service.redis_clients import LiveRedis, raise_faults, run_commands
+from timer_service.redis_cluster import Command
 
 SILENT_AFTER = timedelta(seconds=60)
 """A host that announced nothing for so long is not waited for."""
@@ -34,7 +34,7 @@ class SpoolAnnouncements:
     """What all hosts announce."""
 
     def __init__(
-        self, database: Database, client: Redis, *, steady_s: Callable[[], float] = monotonic_s
+        self, database: Database, client: LiveRedis, *, steady_s: Callable[[], float] = monotonic_s
     ) -> None:
         self._database = database
         self._client = client
@@ -52,14 +52,14 @@ class SpoolAnnouncements:
         name = keys.spool_key(spool_id)
         was_said = True
         try:
-            with redis_errors(), self._client.pipeline(transaction=False) as pipe:
-                if oldest_at is None:
-                    pipe.delete(name)
-                    pipe.srem(keys.spools_key(), spool_id)
-                else:
-                    pipe.set(name, oldest_at.isoformat(), px=SILENT_AFTER)
-                    pipe.sadd(keys.spools_key(), spool_id)
-                pipe.execute()
+            if oldest_at is None:
+                self._ask(("DEL", name), ("SREM", keys.spools_key(), spool_id))
+            else:
+                lasts_ms = SILENT_AFTER // timedelta(milliseconds=1)
+                self._ask(
+                    ("SET", name, oldest_at.isoformat(), "PX", lasts_ms),
+                    ("SADD", keys.spools_key(), spool_id),
+                )
         except RedisUnavailable:
             was_said = False
         try:
@@ -130,13 +130,19 @@ class SpoolAnnouncements:
             return self._known
 
     def _read_redis(self) -> dict[str, datetime]:
-        with redis_errors():
-            spool_ids = sorted(str(one) for one in self._client.smembers(keys.spools_key()))
-            if not spool_ids:
-                return {}
-            found = self._client.mget([keys.spool_key(one) for one in spool_ids])
+        (members,) = self._ask(("SMEMBERS", keys.spools_key()))
+        spool_ids = sorted(str(one) for one in members)
+        if not spool_ids:
+            return {}
+        (found,) = self._ask(("MGET", *(keys.spool_key(one) for one in spool_ids)))
         return {
             one: datetime.fromisoformat(str(oldest))
             for one, oldest in zip(spool_ids, found, strict=True)
             if oldest is not None
         }
+
+    def _ask(self, *commands: tuple[Any, ...]) -> list[Any]:
+        """Send commands; all keys carry one tag."""
+        replies = run_commands(self._client, [Command(keys.spools_key(), one) for one in commands])
+        raise_faults(replies)
+        return replies

@@ -78,7 +78,6 @@ class Sweeper:
         closer: Closer,
         rebuilder: Rebuilder,
         auditor: Auditor,
-        shards: int,
         period_s: float,
     ) -> None:
         self._database = database
@@ -88,8 +87,8 @@ class Sweeper:
         self._closer = closer
         self._rebuilder = rebuilder
         self._auditor = auditor
-        self._shards = shards
         self._period_s = period_s
+        self._swept_at: dict[str, datetime] = {}
         self._wake = threading.Event()
 
     def wake(self) -> None:
@@ -130,7 +129,7 @@ class Sweeper:
 
     def rebuild_once(self) -> int:
         """Rebuild the shards whose epoch is not right."""
-        return sum(self._rebuilder.rebuild_once(shard) for shard in range(self._shards))
+        return self._rebuilder.rebuild_once()
 
     def close_overdue_once(self) -> int:
         """Close what is open and overdue, page by page."""
@@ -209,11 +208,14 @@ class Sweeper:
         with self._database.transaction() as db:
             now = sessions.read_clock(db)
         kept_at = self._live_chats.read_swept(_WATERMARKS_SHARD).get(watermark, now)
+        # A rebuild of the watermarks' own shard vouches for that shard only.
+        kept_at = min(kept_at, self._swept_at.get(watermark, kept_at))
         position = _Position(kept_at - OVERLAP)
         for _ in range(_MOST_PAGES):
             yield position
             if position.last_at is None:
                 self._live_chats.save_swept(_WATERMARKS_SHARD, {watermark: now})
+                self._swept_at[watermark] = now
                 return
             position = _Position(position.last_at)
         self._live_chats.save_swept(_WATERMARKS_SHARD, {watermark: position.at})

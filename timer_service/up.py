@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from timer_service import keys
 from timer_service.child_process import ChildSpec
 from timer_service.database import Database
 from timer_service.embedded import DataDirectory, prepare_postgres, prepare_redis
 from timer_service.errors import RedisUnavailable
 from timer_service.expiry_listener import PROCESS as LISTENER
 from timer_service.listening_socket import open_listening_socket
+from timer_service.live_chats import LiveChats
 from timer_service.migrate import migrate
-from timer_service.redis_clients import redis_errors, worker_client
+from timer_service.redis_clients import live_worker_client
 from timer_service.spool import Spool
 from timer_service.spool_announcements import SpoolAnnouncements
 from timer_service.supervisor import Step
@@ -111,7 +111,7 @@ def announce_spool(env: Mapping[str, str]) -> None:
     """Announce what waits in this machine's spool from before, until web does."""
     spool = Spool(Path(env["TIMER_SPOOL_DIR"]))
     database = Database.for_workers(env["TIMER_DATABASE_URL"], size=1)
-    client = worker_client(env["TIMER_REDIS_URL"])
+    client = live_worker_client(env["TIMER_REDIS_URL"])
     try:
         if spool.is_waiting:
             SpoolAnnouncements(database, client).announce(spool.id, spool.oldest_at)
@@ -170,10 +170,9 @@ def _is_ready(base_url: str) -> bool:
 
 
 def _listens(redis_url: str) -> bool:
-    client = worker_client(redis_url)
+    client = live_worker_client(redis_url)
     try:
-        with redis_errors():
-            return bool(client.exists(keys.heartbeat_key(LISTENER)))
+        return LiveChats(client, shards=1).is_shown_alive(LISTENER)
     except RedisUnavailable:
         return False
     finally:

@@ -26,15 +26,15 @@ from timer_service.follow_up import DeferredFollowUp, FollowUp
 from timer_service.intake import Intake
 from timer_service.job_queue import JobQueue
 from timer_service.live_chats import LiveChats
+from timer_service.primaries import primaries_of
 from timer_service.rebuild import Rebuilder
 from timer_service.redis_clients import (
     database_of,
     default_queue_url,
-    pubsub_client,
+    live_request_client,
+    live_worker_client,
     queue_client,
-    request_client,
     request_queue_client,
-    worker_client,
 )
 from timer_service.secret_box import SecretBox
 from timer_service.service import TimerService
@@ -100,7 +100,7 @@ def _request_jobs(settings: Settings) -> JobQueue:
 def build_service(settings: Settings) -> TimerService:
     """Build the service alone, as a program has it in-process: it needs no encryption keys."""
     database = Database.for_requests(settings.require_database_url())
-    live_chats = LiveChats(request_client(settings.require_redis_url()), settings.shards)
+    live_chats = LiveChats(live_request_client(settings.require_redis_url()), settings.shards)
     follow_up = FollowUp(Armer(database, live_chats), _request_jobs(settings))
     return _service(database, live_chats, follow_up)
 
@@ -118,7 +118,7 @@ def _service(database: Database, live_chats: LiveChats, follow_up: FollowUp) -> 
 def build_web(settings: Settings) -> WebServices:
     """Build what answers requests: short time-outs everywhere."""
     database = Database.for_requests(settings.require_database_url())
-    live_chats = LiveChats(request_client(settings.require_redis_url()), settings.shards)
+    live_chats = LiveChats(live_request_client(settings.require_redis_url()), settings.shards)
     jobs = _request_jobs(settings)
     follow_up = FollowUp(Armer(database, live_chats), jobs)
     secret_box = SecretBox(settings.encryption_key_list())
@@ -163,7 +163,7 @@ def _spool_keeper(
     database = Database.for_workers(
         settings.require_database_url(), size=2, within_s=KEEPER_WITHIN_S
     )
-    client = request_client(settings.require_redis_url())
+    client = live_request_client(settings.require_redis_url())
     live_chats = LiveChats(client, settings.shards)
     follow_up = FollowUp(Armer(database, live_chats), _request_jobs(settings))
     announcements = SpoolAnnouncements(database, client)
@@ -184,7 +184,7 @@ def _spool_keeper(
 def build_background(settings: Settings) -> BackgroundServices:
     """Build what works in the background: it may wait longer and sees every error."""
     database = Database.for_workers(settings.require_database_url())
-    live_chats = LiveChats(worker_client(settings.require_redis_url()), settings.shards)
+    live_chats = LiveChats(live_worker_client(settings.require_redis_url()), settings.shards)
     jobs = JobQueue(rq_client(settings))
     follow_up = FollowUp(Armer(database, live_chats), jobs)
     return BackgroundServices(
@@ -199,7 +199,7 @@ def build_background(settings: Settings) -> BackgroundServices:
 
 def _announcements(settings: Settings, database: Database) -> SpoolAnnouncements:
     """What closers ask; a Redis that hangs must not hold up what Postgres can close."""
-    return SpoolAnnouncements(database, request_client(settings.require_redis_url()))
+    return SpoolAnnouncements(database, live_request_client(settings.require_redis_url()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +226,6 @@ def build_listener(settings: Settings) -> ListenerServices:
         rebuilder=rebuilder,
         auditor=Auditor(services.database, services.live_chats, armer),
         armer=armer,
-        shards=settings.shards,
         period_s=settings.sweep_period_s,
     )
     follow_up = DeferredFollowUp(services.follow_up)
@@ -238,8 +237,7 @@ def build_listener(settings: Settings) -> ListenerServices:
             ClockGuard(),
             _announcements(settings, services.database),
         ),
-        client=worker_client(redis_url),
-        events_client=pubsub_client(redis_url),
+        primaries=primaries_of(redis_url, settings.shards),
         database=database_of(redis_url),
         on_resubscribed=sweeper.wake,
         on_untrusted=lambda _shard: rebuilder.want(),

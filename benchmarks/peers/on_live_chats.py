@@ -20,6 +20,7 @@ from timer_service.expiry_listener import ExpiryListener
 from timer_service.ids import BusinessId, SessionId, new_id
 from timer_service.keys import Member
 from timer_service.live_chats import Arm, LiveChats
+from timer_service.primaries import OneServer
 from timer_service.redis_clients import pubsub_client, worker_client
 
 _BUSINESSES = 100
@@ -101,8 +102,7 @@ def main() -> None:
     ExpiryListener(
         live_chats,
         _StampingCloser(live_chats),
-        client=worker_client(url),
-        events_client=pubsub_client(url),
+        primaries=OneServer(worker_client(url), pubsub_client(url), 1),
         database=0,
         on_resubscribed=lambda: None,
         on_untrusted=lambda _shard: None,

@@ -12,7 +12,8 @@ from http import HTTPStatus
 from typing import Any
 
 import rq_dashboard.web  # type: ignore[import-untyped]
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
+from redis import Redis
 from redis.exceptions import RedisError
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.serializers import JSONSerializer
@@ -28,11 +29,13 @@ from timer_http.problems import (
     unauthorized_problem,
 )
 from timer_http.security_headers import inline_hash
+from timer_service.doctor import masked
 from timer_service.messages import Role
 from timer_service.settings import Settings
 from timer_service.wiring import queue_url, rq_client
 
 PREFIX = "/rq"
+_CLIENT = "timer_http.rq_client"
 
 _INLINE_SCRIPT = re.compile(r'<script type="text/javascript">(.*?)</script>', re.DOTALL)
 _SIGN_IN_PAGE = """<!doctype html>
@@ -43,11 +46,13 @@ _SIGN_IN_PAGE = """<!doctype html>
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Mount the pages and their guard."""
-    url = queue_url(settings)
     client = rq_client(settings)
-    app.config["RQ_DASHBOARD_REDIS_URL"] = (url,)
+    app.config["RQ_DASHBOARD_REDIS_URL"] = (masked(queue_url(settings)),)  # shown, not used
     app.config["RQ_DASHBOARD_POLL_INTERVAL"] = 5000
     app.redis_conn = client  # type: ignore[attr-defined]  # where the package looks for it
+    app.extensions[_CLIENT] = client
+    # Its own way to a client knows no TLS to Sentinels, and retries for minutes.
+    rq_dashboard.web.from_url = _own_client
     rq_dashboard.web.config.serializer = JSONSerializer
 
     def guard() -> Response | None:
@@ -62,7 +67,6 @@ def init_app(app: Flask, settings: Settings) -> None:
         if (request.view_args or {}).get("instance_number", 0) != 0:
             raise NotFound  # one queue server is all there is
         if request.endpoint is not None and not request.endpoint.endswith(".static"):
-            # The package's own client would try ten times, for minutes, and hold a thread.
             try:
                 client.ping()
             except (RedisError, OSError):
@@ -75,6 +79,12 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.url_build_error_handlers.append(_find_icon)
     app.register_error_handler(NoSuchJobError, lambda _: answer_error(NotFound()))
     app.register_error_handler(InvalidJobOperation, lambda _: answer_error(Conflict()))
+
+
+def _own_client(*_: Any, **__: Any) -> tuple[None, Redis]:
+    """Stand in for the package's `from_url`, which answers Sentinels and a client."""
+    client: Redis = current_app.extensions[_CLIENT]
+    return None, client
 
 
 def _refuse_strangers() -> Response | None:

@@ -13,6 +13,7 @@ from tests.support.waiting import wait_until
 from timer_service import keys
 from timer_service.expiry_listener import ExpiryListener
 from timer_service.messages import ContactIds
+from timer_service.primaries import OneServer
 from timer_service.redis_clients import database_of, pubsub_client, worker_client
 
 CHATS = 40
@@ -31,8 +32,7 @@ def listening(world: World) -> Iterator[None]:
         listener = ExpiryListener(
             world.live_chats,
             world.closer,
-            client=client,
-            events_client=events_client,
+            primaries=OneServer(client, events_client, world.shards),
             database=database_of(world.redis_url),
             on_resubscribed=lambda: None,
             on_untrusted=lambda _shard: None,

@@ -100,11 +100,15 @@ def test_a_redis_that_goes_away_in_the_middle_only_costs_the_step(
     dead = new_member(world.business_id)
     world.live_chats.arm([Arm(*dead, version=1, remaining_ms=600_000)])
 
-    def away(*_: object, **__: object) -> None:
-        raise RedisUnavailable("away")
+    execute = world.redis.execute_command
+
+    def away(*command: object, **more: object) -> object:
+        if command[0] == "ZSCAN":
+            raise RedisUnavailable("away")
+        return execute(*command, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.redis, "zscan", away)
+        patch.setattr(world.redis, "execute_command", away)
         with pytest.raises(RedisUnavailable):
             world.auditor.audit_once()
     assert audit_all(world) == 1

@@ -17,10 +17,11 @@ from timer_service import expired_events, keys, metrics
 from timer_service.errors import DatabaseUnavailable
 from timer_service.expiry_listener import PROCESS, ExpiryListener, ListenerBroken
 from timer_service.ids import BusinessId, SessionId, lengthen, new_id
-from timer_service.keys import Member
+from timer_service.keys import Member, shard_of
 from timer_service.live_chats import LiveChats
 from timer_service.notifications import NotificationMode
 from timer_service.pacer import Pacer
+from timer_service.primaries import OneServer
 from timer_service.redis_clients import database_of, pubsub_client, worker_client
 
 NEVER_MS = 3_600_000
@@ -57,7 +58,12 @@ class Listening:
 
 @contextmanager
 def listening(
-    url: str, closer: Settler, *, grace_ms: int = NEVER_MS, lease_ms: int = 60_000
+    url: str,
+    closer: Settler,
+    *,
+    grace_ms: int = NEVER_MS,
+    lease_ms: int = 60_000,
+    shards: int = 1,
 ) -> Iterator[Listening]:
     resubscribed, stop = Event(), Event()
     with worker_client(url) as client, pubsub_client(url) as events_client:
@@ -69,6 +75,7 @@ def listening(
             on_resubscribed=resubscribed.set,
             grace_ms=grace_ms,
             lease_ms=lease_ms,
+            shards=shards,
         )
         thread = Thread(target=listener.run, args=(stop,))
         thread.start()
@@ -89,12 +96,12 @@ def make_listener(
     on_resubscribed: Callable[[], object] = lambda: None,
     grace_ms: int = NEVER_MS,
     lease_ms: int = 60_000,
+    shards: int = 1,
 ) -> ExpiryListener:
     return ExpiryListener(
-        LiveChats(client, 1),
+        LiveChats(client, shards),
         closer,
-        client=client,
-        events_client=events_client,
+        primaries=OneServer(client, events_client, shards),
         database=database_of(url),
         on_resubscribed=on_resubscribed,
         on_untrusted=lambda shard: None,
@@ -182,6 +189,27 @@ def test_a_key_deleted_early_is_not_closed_early(
     assert closer.closed_at_ms[member] > deadline_ms
 
 
+def test_what_expires_of_another_listeners_shard_is_left_to_that_one(
+    client: Redis, redis_url: str
+) -> None:
+    live_chats, closer = LiveChats(client, 2), Settler(client)
+    trust(live_chats)
+    by_shard = {}
+    while len(by_shard) < 2:
+        member = new_member()
+        by_shard.setdefault(shard_of(member.business_id, 2), member)
+    with listening(redis_url, closer, shards=2) as one:
+        wait_until(lambda: one.listener._sharing._listeners, what="it met nobody")
+        one.listener._sharing.others_shards = frozenset({1})
+        # Events keep their order: when ours is closed, theirs was heard.
+        for member in (by_shard[1], by_shard[0]):
+            live_chats.arm([arm_of(member, remaining_ms=1)])
+            key = keys.live_key(shard_of(member.business_id, 2), *member)
+            wait_until(lambda key=key: not client.exists(key), what="it expired")
+        wait_until(lambda: by_shard[0] in closer.times, what="ours closed")
+        assert closer.times == {by_shard[0]: 1}
+
+
 class TestMissedEvents:
     def test_a_subscription_remade_behind_our_back_is_noticed(
         self, client: Redis, live_chats: LiveChats, redis_url: str
@@ -245,9 +273,7 @@ class TestMissedEvents:
         url = f"redis://tenant:any@127.0.0.1:{redis_server.port}/0"
         try:
             with listening(url, closer) as one:
-                wait_until(
-                    lambda: one.listener.pacer.mode is NotificationMode.DIRECT, what="direct mode"
-                )
+                wait_until(lambda: one.listener.mode is NotificationMode.DIRECT, what="direct mode")
                 live_chats.arm([arm_of(member := new_member(), remaining_ms=1)])
                 wait_until(lambda: closer.times, what="closed without any event")
             assert closer.times == {member: 1}
@@ -352,6 +378,14 @@ def test_the_heartbeat_names_the_mode_and_ends_with_the_process(
     with listening(redis_url, Settler(client)):
         wait_until(lambda: client.get(keys.heartbeat_key(PROCESS)) == "events", what="a beat")
         assert 0 < client.pttl(keys.heartbeat_key(PROCESS)) <= 5_000
+
+
+def test_a_listener_that_ends_leaves_its_shards_to_the_others_at_once(
+    client: Redis, redis_url: str
+) -> None:
+    with listening(redis_url, Settler(client)):
+        wait_until(lambda: client.zcard(keys.listeners_key()) == 1, what="it showed itself")
+    assert client.zcard(keys.listeners_key()) == 0
 
 
 def test_twenty_thousand_due_at_once_are_each_claimed_by_one_of_two_listeners_and_none_early(

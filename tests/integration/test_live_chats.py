@@ -71,9 +71,9 @@ def test_hundreds_of_sessions_of_several_shards_are_answered_in_the_order_asked(
 def test_what_remains_counts_from_the_instant_given(client: Redis, live_chats: LiveChats) -> None:
     member, overdue = new_member(), new_member()
     at_ms = live_chats.clock_ms() - 40_000
-    live_chats.arm([arm_of(member, remaining_ms=60_000.75)], at_ms=at_ms)
+    live_chats.arm([arm_of(member, remaining_ms=60_000.75)], at_ms={SHARD: at_ms})
     assert Held(client, member).ends_at_ms == int(at_ms + 60_000.75)
-    live_chats.arm([arm_of(overdue, remaining_ms=1_000)], at_ms=at_ms)
+    live_chats.arm([arm_of(overdue, remaining_ms=1_000)], at_ms={SHARD: at_ms})
     assert at_ms + 40_000 < Held(client, overdue).deadline_ms <= live_chats.clock_ms() + 1
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -9,7 +10,7 @@ from redis import Redis
 from tests.support.live_sessions import SHARD, Held, arm_of, new_member, trust
 from tests.support.servers import RedisServer
 from tests.support.waiting import wait_until
-from timer_service import metrics, pacer
+from timer_service import keys, metrics, pacer
 from timer_service.errors import RedisUnavailable
 from timer_service.keys import Member
 from timer_service.live_chats import LiveChats
@@ -47,7 +48,7 @@ def notes() -> Notes:
     return Notes()
 
 
-def pacer_of(live_chats: LiveChats, notes: Notes, **given: int) -> Pacer:
+def pacer_of(live_chats: LiveChats, notes: Notes, **given: Any) -> Pacer:
     return Pacer(
         live_chats, on_claimed=notes.on_claimed, on_untrusted=notes.untrusted.append, **given
     )
@@ -208,3 +209,56 @@ def test_the_loop_outlives_a_defect_of_those_it_calls(
 def test_one_pass_without_redis_is_an_error(notes: Notes) -> None:
     with worker_client("redis://127.0.0.1:1/0") as away, pytest.raises(RedisUnavailable):
         pacer_of(LiveChats(away, 1), notes).pace_once()
+
+
+class TestOthersShards:
+    def test_they_are_left_to_their_own_listener_for_a_while(
+        self, client: Redis, live_chats: LiveChats, notes: Notes
+    ) -> None:
+        fresh, lying = new_member(), new_member()
+        Held(client, fresh).make_due(late_ms=1)
+        Held(client, lying).make_due(late_ms=pacer.OTHERS_GRACE_MS + 5_000)
+        one = pacer_of(live_chats, notes, grace_ms=5_000, others_shards=lambda: frozenset({SHARD}))
+        assert one.pace_once().taken_over == 1
+        assert notes.claimed == [lying]
+
+    def test_they_are_looked_at_less_often(
+        self, live_chats: LiveChats, notes: Notes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now_s = 1000.0
+        monkeypatch.setattr(pacer, "monotonic_s", lambda: now_s)
+        looks: list[Sequence[int]] = []
+        pace = live_chats.pace
+
+        def note(shards: Sequence[int], **how: int) -> object:
+            looks.append(shards)
+            return pace(shards, **how)
+
+        monkeypatch.setattr(live_chats, "pace", note)
+        one = pacer_of(live_chats, notes, others_shards=lambda: frozenset({SHARD}))
+        for _ in range(3):
+            one.pace_once()
+        assert looks == [[SHARD]]
+        now_s += 0.1
+        one.pace_once()
+        assert looks == [[SHARD], [SHARD]]
+
+    def test_a_shard_that_cannot_be_paced_does_not_hold_up_the_others(
+        self, client: Redis, notes: Notes
+    ) -> None:
+        live_chats = LiveChats(client, 2)
+        trust(live_chats)
+        member = new_member()
+        while keys.shard_of(member.business_id, 2) != SHARD:
+            member = new_member()
+        Held(client, member).make_due(late_ms=5_000)
+        client.set(keys.agenda_key(1), "of the wrong type")
+        errors = metrics.PACER_ERRORS._value.get()
+        assert pacer_of(live_chats, notes).pace_once().taken_over == 1
+        assert notes.claimed == [member]
+        assert metrics.PACER_ERRORS._value.get() == errors + 1
+        client.set(keys.claimed_key(0), "of the wrong type")
+        client.delete(keys.agenda_key(0))
+        client.set(keys.agenda_key(0), "of the wrong type")
+        with pytest.raises(RedisUnavailable):
+            pacer_of(live_chats, notes).pace_once()

@@ -203,6 +203,11 @@ SWEEP: dict[str, Callable[[World], object]] = {
     "rebuild": in_transaction(
         lambda _, db: session_sweeps.open_by_deadline(db, after=(utc_now(), uuid4()), limit=1000)
     ),
+    "rebuild of some shards": in_transaction(
+        lambda world, db: session_sweeps.open_by_deadline(
+            db, after=(utc_now(), uuid4()), limit=1000, businesses=[world.business_id, uuid4()]
+        )
+    ),
     "summaries": restart_summaries,
     "callbacks": in_transaction(lambda _, db: callbacks.unfinished(db, limit=500)),
     "audit": lambda world: world.auditor.audit_once(),

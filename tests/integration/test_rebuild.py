@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from threading import Barrier, Event, Thread
 
@@ -12,13 +15,14 @@ import pytest
 from tests.support.builders import DANA, NOAM, World, flush
 from tests.support.live_sessions import Held
 from tests.support.waiting import wait_until
-from timer_service import rebuild
+from timer_service import keys, rebuild
 from timer_service.errors import RedisUnavailable
-from timer_service.ids import BusinessId, new_id
+from timer_service.ids import new_id
 from timer_service.keys import shard_of
 from timer_service.live_chats import Arm, ArmOutcome, LiveChats
 from timer_service.messages import ContactIds
-from timer_service.records import duties
+from timer_service.records import duties, session_sweeps
+from timer_service.records.session_sweeps import OpenPage
 
 
 def people(count: int) -> list[ContactIds]:
@@ -247,11 +251,11 @@ def test_the_rebuilder_rebuilds_when_it_is_wanted_and_outlives_its_failures(
     stop, failures = Event(), iter([RedisUnavailable("away"), ValueError("a fault of ours")])
     rebuild_once = rebuilder.rebuild_once
 
-    def fail_twice(shard: int) -> int:
+    def fail_twice() -> int:
         failure = next(failures, None)
         if failure is not None:
             raise failure
-        return rebuild_once(shard)
+        return rebuild_once()
 
     monkeypatch.setattr(rebuilder, "rebuild_once", fail_twice)
     world.hear()
@@ -271,23 +275,101 @@ def test_the_rebuilder_rebuilds_when_it_is_wanted_and_outlives_its_failures(
     assert world.counted_by_redis() == 1
 
 
+@contextmanager
+def world_of_shards(database_url: str, redis_url: str, shards: int) -> Iterator[list[World]]:
+    """Give a world for each shard, in order; the first is everybody's database."""
+    with ExitStack() as stack:
+        first = stack.enter_context(World(database_url, redis_url, shards=shards))
+        first.trust()
+        found = {shard_of(first.business_id, shards): first}
+        while len(found) < shards:
+            other = World(database_url, redis_url, shards=shards, database=first.database)
+            stack.callback(other.redis.close)
+            stack.callback(other.queue_redis.close)
+            found.setdefault(shard_of(other.business_id, shards), other)
+        yield [found[shard] for shard in range(shards)]
+
+
 def test_each_shard_is_rebuilt_with_its_own_businesses(database_url: str, redis_url: str) -> None:
-    with World(database_url, redis_url, shards=3) as world:
-        world.trust()
-        made = [world]
-        businesses: list[BusinessId] = [world.business_id]
-        while len({shard_of(one, 3) for one in businesses}) < 3:
-            other = World(database_url, redis_url, shards=3, database=world.database)
-            made.append(other)
-            businesses.append(other.business_id)
-        try:
-            for one in made:
-                one.hear()
-            flush(redis_url)
-            assert world.sweeper.rebuild_once() == len(made)
-            for one in made:
-                assert one.counted_by_redis() == 1
-        finally:
-            for one in made[1:]:
-                one.redis.close()
-                one.queue_redis.close()
+    with world_of_shards(database_url, redis_url, 3) as worlds:
+        for one in worlds:
+            one.hear()
+        flush(redis_url)
+        assert worlds[0].sweeper.rebuild_once() == 3
+        for one in worlds:
+            assert one.counted_by_redis() == 1
+
+
+def test_all_shards_are_rebuilt_in_one_reading(
+    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world_of_shards(database_url, redis_url, 8) as worlds:
+        for one in worlds:
+            one.record(*[one.heard(contact=person) for person in people(3)])
+        flush(redis_url)
+        pages = note_pages(monkeypatch)
+        assert worlds[0].sweeper.rebuild_once() == 24
+    assert [len(page.sessions) for page in pages] == [24]
+
+
+def test_where_some_shards_are_lost_only_their_sessions_are_read(
+    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world_of_shards(database_url, redis_url, 4) as worlds:
+        for one in worlds:
+            one.record(*[one.heard(contact=person) for person in people(3)])
+        lost = (1, 3)
+        for shard in lost:
+            worlds[0].redis.set(keys.epoch_key(shard), "another run")
+        pages = note_pages(monkeypatch)
+        with monkeypatch.context() as patch:
+            patch.setattr(rebuild, "NAMED_MAX", 2)
+            assert worlds[0].sweeper.rebuild_once() == 6
+        assert [len(page.sessions) for page in pages] == [12], "too many to be named"
+        pages.clear()
+        for shard in lost:
+            worlds[0].redis.set(keys.epoch_key(shard), "another run")
+        assert worlds[0].sweeper.rebuild_once() == 6
+        assert [len(page.sessions) for page in pages] == [6]
+        assert {one.business_id for one in pages[0].sessions} == {
+            worlds[shard].business_id for shard in lost
+        }
+        assert [one.counted_by_redis() for one in worlds] == [3] * 4
+
+
+def test_a_shard_that_is_overtaken_is_left_and_does_not_stop_the_others(
+    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world_of_shards(database_url, redis_url, 3) as worlds:
+        for one in worlds:
+            one.record(*[one.heard(contact=person) for person in people(2)])
+        flush(redis_url)
+        arm = LiveChats.arm
+        outcomes: list[ArmOutcome] = []
+
+        def overtake_one(self: LiveChats, *args: object, **more: object) -> object:
+            if more.get("token"):
+                self.begin_rebuild(1, "another")
+            found = arm(self, *args, **more)  # type: ignore[arg-type]
+            outcomes.extend(found)
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LiveChats, "arm", overtake_one)
+            patch.setattr(rebuild, "PAGE", 1)
+            assert worlds[0].sweeper.rebuild_once() == 4
+        assert Counter(outcomes)[ArmOutcome.FENCED] == 1
+        assert [one.counted_by_redis() for one in worlds] == [2, None, 2]
+
+
+def note_pages(monkeypatch: pytest.MonkeyPatch) -> list[OpenPage]:
+    """Keep what is read of the open sessions from here on."""
+    pages: list[OpenPage] = []
+    read = session_sweeps.open_by_deadline
+
+    def note(*args: object, **more: object) -> OpenPage:
+        pages.append(read(*args, **more))  # type: ignore[arg-type]
+        return pages[-1]
+
+    monkeypatch.setattr(session_sweeps, "open_by_deadline", note)
+    return pages

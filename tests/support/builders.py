@@ -44,7 +44,7 @@ from timer_service.keys import Member
 from timer_service.live_chats import LiveChats
 from timer_service.messages import ContactIds, Event, InboundMessage, OwnMessage, ProviderName
 from timer_service.rebuild import Rebuilder
-from timer_service.redis_clients import default_queue_url, queue_client, worker_client
+from timer_service.redis_clients import default_queue_url, live_worker_client, queue_client
 from timer_service.resources import Session
 from timer_service.secret_box import SecretBox
 from timer_service.service import TimerService
@@ -74,6 +74,7 @@ class World:
         *,
         idle_gap_s: int = 900,
         shards: int = 1,
+        queue_redis_url: str | None = None,
         steady_s: Callable[[], float] = monotonic_s,
         database: Database | None = None,
     ) -> None:
@@ -82,8 +83,9 @@ class World:
         self.shards = shards
         self.encryption_key = Fernet.generate_key().decode()
         self.database = database or Database.for_workers(database_url, size=12)
-        self.redis = worker_client(redis_url)
-        self.queue_redis = queue_client(default_queue_url(redis_url))
+        self.redis = live_worker_client(redis_url)
+        self.queue_redis_url = queue_redis_url or default_queue_url(redis_url)
+        self.queue_redis = queue_client(self.queue_redis_url)
         self.live_chats = LiveChats(self.redis, shards)
         self.jobs = JobQueue(self.queue_redis)
         self.armer = Armer(self.database, self.live_chats)
@@ -130,7 +132,6 @@ class World:
             closer=self.closer,
             rebuilder=self.rebuilder,
             auditor=self.auditor,
-            shards=self.shards,
             period_s=5,
         )
 

@@ -63,6 +63,7 @@ class CallRecorder:
             "forget": [0],
             "count": [-1],
             "pace": [1, 2, 3, 4, 0],
+            "meet": [],
         }
         self.replies.append(answers.get(script.name, 0))
         return self.replies[-1]
@@ -77,13 +78,14 @@ class CallRecorder:
 def recorded() -> dict[str, tuple[list[str], list[Any]]]:
     recorder = CallRecorder()
     live_chats = LiveChats(recorder, shards=1)
-    live_chats.arm([Arm(*MEMBER, version=3, remaining_ms=1000)], token="t", at_ms=5)
+    live_chats.arm([Arm(*MEMBER, version=3, remaining_ms=1000)], token="t", at_ms={0: 5})
     live_chats.forget([MEMBER])
     live_chats.claim([MEMBER], 10_000)
     live_chats.list_active(MEMBER.business_id, 50)
     live_chats.pace([0], grace_ms=250, lease_ms=10_000, limit=100)
     live_chats.begin_rebuild(0, "t")
     live_chats.finish_rebuild(0, "t")
+    live_chats.meet("somebody", 600)
     JobQueue(recorder).enqueue([JOB])
     return recorder.calls
 
@@ -140,6 +142,8 @@ class TestHead:
             "job_id": JOB.job_id,
             "fields": ANY,
             "data": ANY,
+            "listener": "somebody",
+            "alive_ms": 600,
         }
         assert [known[name] for name in parts_of(script, "ARGV")] == passed
 

@@ -1,18 +1,28 @@
 from __future__ import annotations
 
-import pytest
-from redis import Redis, RedisError
+import pickle
 
-from timer_service.errors import RedisUnavailable
+import pytest
+from redis import ConnectionPool, Redis, RedisError
+from redis.connection import SSLConnection
+from redis.sentinel import MasterNotFoundError
+from rq.connections import parse_connection
+
+from timer_service.errors import ConfigurationError, RedisUnavailable
 from timer_service.redis_clients import (
     database_of,
     default_queue_url,
+    live_request_client,
+    live_worker_client,
+    primary_finder,
     pubsub_client,
     queue_client,
     redis_errors,
     request_client,
     worker_client,
 )
+from timer_service.redis_cluster import ClusterClient
+from timer_service.redis_sentinel import SentinelConnection
 
 ALL_KINDS = [request_client, worker_client, pubsub_client, queue_client]
 
@@ -49,7 +59,16 @@ def test_the_queue_lives_in_the_next_database(url: str, queue_url: str | None) -
 
 
 @pytest.mark.parametrize("make", ALL_KINDS)
-@pytest.mark.parametrize("url", ["redis://h:1/0", "rediss://h:1/0", "redis://h:1/0?protocol=3"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h:1/0",
+        "rediss://h:1/0",
+        "redis://h:1/0?protocol=3",
+        "redis+sentinel://h:1,i:1/timers",
+        "rediss+sentinel://h:1,i:1/timers",
+    ],
+)
 def test_no_client_retries_behind_our_back_or_stretches_its_time_outs(make, url: str) -> None:
     client: Redis = make(url)
     connection = client.connection_pool.make_connection()
@@ -59,6 +78,46 @@ def test_no_client_retries_behind_our_back_or_stretches_its_time_outs(make, url:
     assert not client.connection_pool.maint_notifications_enabled()
     assert 0 < connection.socket_timeout <= 5
     assert 0 < connection.socket_connect_timeout <= 5
+
+
+@pytest.mark.parametrize("make", [live_request_client, live_worker_client])
+@pytest.mark.parametrize("url", ["redis+cluster://h:1,i:2", "rediss+cluster://h:1,i:2"])
+def test_nor_does_a_clusters(make, url: str) -> None:
+    client = make(url)
+    assert isinstance(client, ClusterClient)
+    pool = client.client_of(("h", 1)).connection_pool
+    connection = pool.make_connection()
+    assert isinstance(connection, SSLConnection) == url.startswith("rediss")
+    assert connection.retry.get_retries() == 0
+    assert not pool.maint_notifications_enabled()
+    bound_s = 0.2 if make is live_request_client else 2
+    assert connection.socket_timeout == connection.socket_connect_timeout == bound_s
+
+
+def test_all_sentinels_together_are_asked_within_the_time_of_one_command() -> None:
+    finder = primary_finder("redis+sentinel://:p@a:1,b:1,c:1/timers", timeout_s=0.3)
+    kwargs = [one.connection_pool.connection_kwargs for one in finder._sentinel.sentinels]
+    assert [one["socket_timeout"] for one in kwargs] == pytest.approx([0.1] * 3)
+    assert all(one["retry"].get_retries() == 0 for one in kwargs)
+    assert all(one.get("password") is None for one in kwargs), "that one is the data servers'"
+
+
+def test_a_sentinel_client_can_be_described_to_another_process() -> None:
+    """As RQ does when it starts its scheduler."""
+    client = queue_client("redis+sentinel://:p@a:1,b:1/timers/1")
+    told = pickle.loads(pickle.dumps(parse_connection(client)))
+    remade = told[0](connection_pool=ConnectionPool(connection_class=told[1], **told[2]))
+    connection = remade.connection_pool.make_connection()
+    assert isinstance(connection, SentinelConnection)
+    assert (connection.db, connection.password) == (1, "p")
+    with pytest.raises(MasterNotFoundError):
+        remade.ping()
+
+
+def test_where_one_server_is_expected_a_cluster_is_refused() -> None:
+    for make in ALL_KINDS:
+        with pytest.raises(ConfigurationError, match="Cluster"):
+            make("redis+cluster://h:1")
 
 
 def test_the_request_path_waits_a_fifth_of_a_second_at_most() -> None:

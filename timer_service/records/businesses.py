@@ -37,3 +37,8 @@ def list_page(db: Connection, *, before: UUID | None, limit: int) -> Sequence[Ro
     if before is not None:
         query = query.where(businesses.c.id < before)
     return db.execute(query).mappings().all()
+
+
+def list_ids(db: Connection, *, limit: int) -> list[UUID]:
+    """Return the ids of all businesses, or of ``limit`` of them where there are more."""
+    return list(db.execute(select(businesses.c.id).limit(limit)).scalars())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -61,14 +62,21 @@ class OpenPage:
 
 
 def open_by_deadline(
-    db: Connection, *, after: tuple[datetime, UUID] | None, limit: int, now: datetime | None = None
+    db: Connection,
+    *,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+    now: datetime | None = None,
+    businesses: Sequence[UUID] | None = None,
 ) -> OpenPage:
-    """Return a page of all open sessions: what may be due next first.
+    """Return a page of all open sessions, or of those of some businesses: what may be due first.
 
     So whoever has read up to an instant has read all that is due by then.
     What remains of each counts from ``now``, else from the moment its row was read; it is exact.
     """
     condition = "AND (due_not_before, id) > (:due_not_before, :id)" if after else ""
+    if businesses is not None:
+        condition += " AND business_id = ANY(CAST(:businesses AS uuid[]))"
     due_not_before, last_id = after or (None, None)
     instant = "CAST(:now AS timestamptz)" if now else "clock_timestamp()"
     rows = db.execute(
@@ -78,7 +86,13 @@ def open_by_deadline(
                 AS remaining_ms
             FROM sessions WHERE state = 'open' {condition}
             ORDER BY due_not_before, id LIMIT :limit"""),
-        {"due_not_before": due_not_before, "id": last_id, "limit": limit, "now": now},
+        {
+            "due_not_before": due_not_before,
+            "id": last_id,
+            "limit": limit,
+            "now": now,
+            "businesses": None if businesses is None else list(businesses),
+        },
     ).all()
     return OpenPage(
         [Armable(row.business_id, row.id, row.version, row.remaining_ms) for row in rows],
