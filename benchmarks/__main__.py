@@ -232,6 +232,7 @@ def flood(
     raise typer.Exit(run(seconds=seconds, times=times).finish(out))
 
 
+@app.command()
 def soak(
     *,
     minutes: float = 10.0,

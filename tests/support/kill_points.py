@@ -165,7 +165,7 @@ class KillPoints:
             self._end_transactions_of_the_stopped()
             before = self._wrong_afterwards(scenario, args, run)
             run = self._runner.go_on()
-            wrong = [f"while it hung: {one}" for one in before if not scenario.others_wait]
+            wrong = [f"while it hung: {one}" for one in before]
         elif len(run.calls) < point.call:
             return None
         else:
@@ -235,7 +235,7 @@ class KillPoints:
     def _start_anew(self) -> None:
         world = self.world
         world.redis.flushall()
-        for table in ("noted_closings", "close_callbacks", "businesses"):
+        for table in ("noted_closings", "close_callbacks", "duties", "businesses"):
             world.run(f"DELETE FROM {table}")
         business, world.manager_key = world.administration.add_business({"name": "Shop"})
         world.business_id = BusinessId(business.id)

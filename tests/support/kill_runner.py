@@ -18,15 +18,18 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import structlog
 
 from tests.support.external_calls import Fuse, Point, watching
 from tests.support.kill_scenarios import ACTS
+from tests.support.waiting import wait_until
 from timer_service import summarize_job, wiring
 from timer_service.closing import Closer
 from timer_service.database import Database
+from timer_service.errors import DatabaseUnavailable
 from timer_service.intake import Intake
 from timer_service.live_chats import LiveChats
 from timer_service.service import TimerService
@@ -66,10 +69,17 @@ def build() -> Process:
     summarize_job._worker()
     openai_model._trusted()
     for database in (web.database, jobs.database, sweeper._database):
-        with database.transaction():
-            pass
+        wait_until(partial(_answers, database), within_s=60, what="Postgres answers in time")
         database.close()
     return Process(jobs.database, jobs.live_chats, web.intake, jobs.closer, sweeper, web.service)
+
+
+def _answers(database: Database) -> bool:
+    try:
+        with database.transaction():
+            return True
+    except DatabaseUnavailable:  # a request's second is short where the machine is busy
+        return False
 
 
 def start(order: dict[str, Any], process: Process) -> Child:

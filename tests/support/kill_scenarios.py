@@ -53,15 +53,11 @@ class Services(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``repeats``: whoever asked asks again until it is answered.
-
-    ``others_wait``: while one who does it hangs, nobody else can do it in its place.
-    """
+    """``repeats``: whoever asked asks again until it is answered."""
 
     prepare: Callable[[World], Args]
     act: Callable[[Services, Args], object]
     repeats: bool = False
-    others_wait: bool = False
     check: Callable[[World, Args], Iterator[str]] = lambda _world, _args: iter(())
 
 
@@ -333,8 +329,7 @@ SCENARIOS = {
     "complete": Scenario(_prepare_open, _complete, repeats=True, check=_check_completed),
     "claim_and_close": Scenario(_prepare_due, _claim_and_close, check=_check_due),
     "sweep": Scenario(_prepare_untidy, _sweep),
-    # The advisory lock of a builder that hangs is held for as long as its connection is.
-    "rebuild": Scenario(_prepare_wiped, _rebuild, others_wait=True),
+    "rebuild": Scenario(_prepare_wiped, _rebuild),
     "summarize": Scenario(_prepare_closed, _summarize),
     "summarize_by_model": Scenario(_prepare_closed, _summarize_by_model),
     "callback": Scenario(_prepare_told, _call_back),

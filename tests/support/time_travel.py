@@ -32,6 +32,7 @@ end
 def pass_time(world: World, seconds: float) -> None:
     """Make everything stored that much older; what ends meanwhile ends without an event."""
     world.let_pass(seconds)
+    world.run("UPDATE duties SET ends_at = ends_at - make_interval(secs => :s)", s=seconds)
     world.redis.eval(_PASS, 0, round(seconds * 1000))
     swept = keys.swept_key(SHARD)
     for name, at in world.redis.hgetall(swept).items():
