@@ -40,7 +40,7 @@ def live_chats(client: Redis) -> LiveChats:
 
 def test_arming_and_forgetting_take_one_round_trip(client: Redis, live_chats: LiveChats) -> None:
     closed, opened = new_member(), new_member()
-    live_chats.arm([arm_of(closed)])
+    live_chats.arm([arm_of(closed)], forget=[new_member()])  # the server learns both scripts
     before = client.info("stats")["total_reads_processed"]
     outcomes = live_chats.arm([arm_of(opened), arm_of(opened)], forget=[closed])
     reads = client.info("stats")["total_reads_processed"] - before
