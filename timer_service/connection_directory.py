@@ -29,7 +29,7 @@ MAX_AGE_S = 1.0
 SERVES_S = 3600.0
 """How old a copy may be while Postgres is away: no connection changes then, unless it is away to us
 alone."""
-WARM_S = 10.0
+WARM_S = 30.0
 _TURN_WITHIN_S = 0.3
 
 

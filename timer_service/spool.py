@@ -82,9 +82,11 @@ class Spool:
 
     @property
     def id(self) -> str:
-        """What this folder's spool is known by among hosts."""
-        with self._reading():
-            return self._id
+        """What this folder's spool is known by among hosts; "" where it cannot be used."""
+        if not self._id:
+            with suppress(SpoolFull), self._reading():
+                pass
+        return self._id
 
     @property
     def is_waiting(self) -> bool:

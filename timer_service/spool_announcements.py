@@ -7,7 +7,7 @@ may be gone. Nothing here decides what is closed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any
@@ -51,6 +51,8 @@ class SpoolAnnouncements:
         """
         name = keys.spool_key(spool_id)
         was_said = True
+        if oldest_at is None:
+            self._known = {one: at for one, at in self._known.items() if one != spool_id}
         try:
             if oldest_at is None:
                 self._ask(("DEL", name), ("SREM", keys.spools_key(), spool_id))
@@ -94,13 +96,11 @@ class SpoolAnnouncements:
         ``but`` names a spool that does not count. At most a moment old; what fell due by this
         instant may be closed, nothing else.
         """
-        oldest = [one for spool_id, one in self._current().items() if spool_id != but]
-        return min(oldest) - CLOCKS_APART if oldest else None
+        return _held_after(self._current(), but)
 
-    def known_held_after(self) -> datetime | None:
-        """Return what ``held_after`` told last, asking nobody: for those who cannot wait."""
-        oldest = self._known.values()
-        return min(oldest) - CLOCKS_APART if oldest else None
+    def known_held_after(self, *, but: str | None = None) -> datetime | None:
+        """Return what ``held_after`` last learnt, asking nobody: for those who cannot wait."""
+        return _held_after(self._known, but)
 
     def closable_until(self) -> datetime | None:
         """Return by when a session must have fallen due to be closed now; None: by now.
@@ -146,3 +146,8 @@ class SpoolAnnouncements:
         replies = run_commands(self._client, [Command(keys.spools_key(), one) for one in commands])
         raise_faults(replies)
         return replies
+
+
+def _held_after(announced: Mapping[str, datetime], but: str | None) -> datetime | None:
+    oldest = [one for spool_id, one in announced.items() if spool_id != but]
+    return min(oldest) - CLOCKS_APART if oldest else None

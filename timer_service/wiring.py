@@ -5,9 +5,10 @@ Nothing here opens a connection; each pool does at its first use.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from redis import Redis
 
@@ -105,10 +106,15 @@ def build_service(settings: Settings) -> TimerService:
     return _service(database, live_chats, follow_up)
 
 
-def _service(database: Database, live_chats: LiveChats, follow_up: FollowUp) -> TimerService:
+def _service(
+    database: Database,
+    live_chats: LiveChats,
+    follow_up: FollowUp,
+    held_after: Callable[[], datetime | None] = lambda: None,
+) -> TimerService:
     return TimerService(
         database=database,
-        intake=Intake(database, follow_up),
+        intake=Intake(database, follow_up, held_after=held_after),
         completion=Completion(database, follow_up),
         follow_up=follow_up,
         active_chats=ActiveChatsReader(database, live_chats),
@@ -132,7 +138,10 @@ def build_web(settings: Settings) -> WebServices:
         live_chats=live_chats,
         jobs=jobs,
         keys=keys,
-        intake=Intake(database, follow_up, held_after=announcements.known_held_after),
+        # What waits in the host's own spool comes before the webhooks that ask.
+        intake=Intake(
+            database, follow_up, held_after=partial(_known_to_wait, announcements, spool)
+        ),
         active_chats=ActiveChatsReader(database, live_chats),
         directory=directory,
         administration=Administration(
@@ -144,7 +153,7 @@ def build_web(settings: Settings) -> WebServices:
             public_url=settings.public_url,
             idle_gap_s=settings.idle_gap_s,
         ),
-        service=_service(database, live_chats, follow_up),
+        service=_service(database, live_chats, follow_up, announcements.known_held_after),
         spool=spool,
         spool_keeper=keeper,
         lists=StaleLists(database, _replica(settings)),
@@ -154,6 +163,10 @@ def build_web(settings: Settings) -> WebServices:
 def _replica(settings: Settings) -> Database | None:
     url = settings.database_replica_url
     return None if url is None else Database.for_requests(url.get_secret_value(), size=4)
+
+
+def _known_to_wait(announcements: SpoolAnnouncements, spool: Spool | None) -> datetime | None:
+    return announcements.known_held_after(but=None if spool is None else spool.id)
 
 
 def _spool_keeper(

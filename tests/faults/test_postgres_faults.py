@@ -13,6 +13,7 @@ import pytest
 from tests.support.front import Answer, Front, Post
 from tests.support.servers import PostgresServer
 from tests.support.waiting import wait_until
+from timer_service.errors import DatabaseUnavailable
 
 AT_ONCE = 24
 
@@ -141,7 +142,15 @@ def test_without_a_spool_what_cannot_be_stored_is_503(database_url: str, redis_u
         assert "again" in front.texts()
 
 
-def test_a_full_spool_is_503(front: Front) -> None:
+def is_there(front: Front) -> bool:
+    try:
+        with front.services.database.transaction():
+            return True
+    except DatabaseUnavailable:
+        return False
+
+
+def test_a_full_spool_is_503_and_what_comes_later_queues_behind_what_waits(front: Front) -> None:
     spool = front.services.spool
     assert spool is not None
     front.postgres.reset()
@@ -151,6 +160,7 @@ def test_a_full_spool_is_503(front: Front) -> None:
     assert (answer.status, answer.retry_after) == (503, "1")
     spool._max_bytes = 10**9
     front.postgres.pass_all()
+    wait_until(lambda: is_there(front), what="webhooks find Postgres again")
     assert front.post(front.meta("queues behind")).status == 200
     told = front.get("/metrics")
     assert "timer_spool_waiting 2.0" in told

@@ -89,6 +89,7 @@ def test_a_chat_that_went_on_while_postgres_was_away_is_one_session(
     host.hear("three", 50)
     last_at = host.hear("four", 20)
     assert host.replay() == 3
+    assert host.keeper._announcements.known_held_after() is None
     assert texts_by_session(world) == [["one", "two", "three", "four"]]
     (session,) = world.sessions()
     assert session.is_open
