@@ -42,7 +42,9 @@ FLAVOUR = Flavour("session:*", "naive_messages", heals_notifications=False)
 QUEUES = ("close", "default")
 """Two, as in most deployments; the first is served first."""
 GAP_S = "SOAK_GAP_S"
-DRAIN_S = 20.0
+SETTLE_S = 20.0
+"""What has not been closed for so long after the last close never will be."""
+DRAIN_S = 600.0
 _LOCK_S = 2
 _HEAD = "session:"
 
@@ -192,14 +194,32 @@ def run_baseline(schedule: Schedule, out: Path) -> Losses:
             return driver.is_done and faults.are_over
 
         deployment.pump(is_over, plan.seconds + 120, "all is sent and put right")
-        drained_s = epoch_s() + plan.gap_s + DRAIN_S
-        deployment.pump(lambda: epoch_s() > drained_s, 60 + plan.gap_s + DRAIN_S, "it settles")
+        settling = _Settling(rig.database_url, plan.gap_s + SETTLE_S)
+        deployment.pump(settling.is_over, DRAIN_S, "the baseline settles")
         with psycopg.connect(rig.database_url) as db:
             stored = {number for (number,) in db.execute("SELECT number FROM naive_messages")}
             closes = db.execute(
                 "SELECT numbers, (extract(epoch FROM at) * 1000000)::int8 FROM naive_closes"
             ).fetchall()
     return judge(history.sent, stored, closes, plan.gap_s * 1_000_000)
+
+
+class _Settling:
+    """Whether nothing more was closed for a while."""
+
+    def __init__(self, database_url: str, quiet_s: float) -> None:
+        self._database_url = database_url
+        self._quiet_s = quiet_s
+        self._closes = -1
+        self._changed_s = epoch_s()
+
+    def is_over(self) -> bool:
+        with psycopg.connect(self._database_url) as db:
+            row = db.execute("SELECT count(*) FROM naive_closes").fetchone()
+        closes = int(row[0]) if row else 0
+        if closes != self._closes:
+            self._closes, self._changed_s = closes, epoch_s()
+        return epoch_s() - self._changed_s > self._quiet_s
 
 
 def tell_baseline(report: Report, losses: Losses) -> None:

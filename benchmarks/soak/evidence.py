@@ -154,14 +154,21 @@ def read_rows(database_url: str) -> Rows:
     )
 
 
-def count_unfinished(database_url: str) -> int:
-    """Return how many sessions and callbacks are not finished with; -1 where nobody answers."""
+def count_unfinished(database_url: str, taken: int) -> int:
+    """Return how many messages, of so many taken, sessions and callbacks are not finished with.
+
+    -1 where nobody answers. A message may be taken and wait in a spool.
+    """
     try:
         with psycopg.connect(database_url, connect_timeout=2) as db:
-            row = db.execute("""
+            row = db.execute(
+                """
                 SELECT (SELECT count(*) FROM sessions WHERE state = 'open'
                   OR summary_status NOT IN ('done', 'skipped'))
-                + (SELECT count(*) FROM callback_runs WHERE done_at IS NULL)""").fetchone()
+                + (SELECT count(*) FROM callback_runs WHERE done_at IS NULL)
+                + greatest(0, %s - (SELECT count(*) FROM messages))""",
+                (taken,),
+            ).fetchone()
     except psycopg.Error:
         return -1
     return int(row[0]) if row else -1

@@ -42,6 +42,7 @@ LONG_DRAIN_S = 400.0
 """The last pause between two tries of a summary is 120 s, and a dead worker's lease 100 s."""
 _SETTLE_S = 1.0
 _HURRY_AFTER_S = 2.0
+_LOOK_EVERY_S = 0.25
 _SHOWN = 40
 
 
@@ -120,7 +121,8 @@ def soak(plan: Plan, out: Path, *, drain_s: float, is_hurried: bool = False) -> 
             return driver.is_done and faults.are_over
 
         deployment.pump(is_over, plan.seconds + 2 * drain_s, "all is sent and put right")
-        drained_s = _drain(deployment, drain_s, is_hurried=is_hurried)
+        taken = sum(one.acknowledged_us is not None for one in history.sent.values())
+        drained_s = _drain(deployment, drain_s, taken, is_hurried=is_hurried)
         counts.stop()
         rows = read_rows(rig.database_url)
         evidence = Evidence(
@@ -168,15 +170,21 @@ def _open_shops(rig: Rig, plan: Plan) -> tuple[list[list[Line]], dict[str, str]]
     return lines, keys
 
 
-def _drain(deployment: Deployment, within_s: float, *, is_hurried: bool) -> float:
-    """Wait until every session is closed, summarised and told of; return how long it took."""
+def _drain(deployment: Deployment, within_s: float, taken: int, *, is_hurried: bool) -> float:
+    """Wait until all that was taken is stored, closed, summarised and told of.
+
+    Returns how long it took.
+    """
     began_s = epoch_s()
     url = deployment.rig.database_url
-    unfinished, moved_s = -1, began_s
+    unfinished, moved_s, looked_s = -1, began_s, 0.0
 
     def is_drained() -> bool:
-        nonlocal unfinished, moved_s
-        found = count_unfinished(url)
+        nonlocal unfinished, moved_s, looked_s
+        if epoch_s() - looked_s < _LOOK_EVERY_S:
+            return False
+        looked_s = epoch_s()
+        found = count_unfinished(url, taken)
         if found != unfinished:
             unfinished, moved_s = found, epoch_s()
         elif is_hurried and epoch_s() - moved_s > _HURRY_AFTER_S:

@@ -14,8 +14,8 @@ SHORT = Plan(
     seed=1,
     seconds=16,
     faults=7,
-    sessions_per_s=25,
-    customers=250,
+    sessions_per_s=15,
+    customers=150,
     gap_s=2,
     calm_s=6,
     longest_fault_s=1.0,
@@ -33,7 +33,7 @@ def judge(judged: Judged) -> None:
 def test_half_a_minute_of_faults_breaks_no_promise(tmp_path: Path) -> None:
     judged = soak(SHORT, tmp_path, drain_s=90, is_hurried=True)
     judge(judged)
-    assert judged.report.figures["sessions"][0] > 200
+    assert judged.report.figures["sessions"][0] > 150
     assert judged.report.figures["faults done"][0] >= 5
     assert judged.report.figures["counts judged"][0] >= 5
 
