@@ -168,7 +168,7 @@ class TestWhatTheInvariantsNotice:
         kept.live_chats.forget([kept.member(opened)])
         assert {"Redis counts 0 open sessions, there are 1"} <= set(violations(kept))
 
-    @pytest.mark.parametrize("left_s", [5, 5_000])
+    @pytest.mark.parametrize("left_s", [50, 5_000])
     def test_a_live_key_that_ends_at_another_time(self, kept: World, left_s: int) -> None:
         opened = next(one.id for one in kept.sessions() if one.is_open)
         kept.redis.pexpire(Held(kept.redis, kept.member(opened)).live_key, left_s * 1_000)

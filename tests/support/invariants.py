@@ -27,7 +27,8 @@ WHEN (NEW.state = 'closed' AND NEW.version > OLD.version) EXECUTE FUNCTION note_
 CREATE TRIGGER note_reopening AFTER UPDATE ON sessions FOR EACH ROW
 WHEN (NEW.state = 'open' AND OLD.state = 'closed') EXECUTE FUNCTION note_closing();
 """
-_NEAR_MS = 1_000
+_NEAR_MS = 5_000
+"""Between asking Postgres and asking Redis a busy machine may pause."""
 _RULES = {
     "a message is stored more than once": """
         SELECT provider_message_id FROM messages
