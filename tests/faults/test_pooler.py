@@ -25,7 +25,7 @@ from tests.support.servers import PostgresServer
 from tests.support.waiting import wait_until
 from tests.web.shop import ADMIN_KEY, Shop, evolution_body, path_of
 from timer_http import create_app
-from timer_service.database import Database
+from timer_service.database import REQUEST_STATEMENT_MS, Database
 from timer_service.errors import DatabaseUnavailable
 from timer_service.job_queue import SUMMARIES_QUEUE
 from timer_service.messages import ContactIds
@@ -34,6 +34,8 @@ from timer_service.settings import Settings
 from timer_service.wiring import build_web
 
 pytestmark = pytest.mark.pooler
+
+LIMIT = f"{REQUEST_STATEMENT_MS}ms"
 
 
 @pytest.fixture
@@ -94,7 +96,7 @@ def test_a_pooler_that_drops_our_options_is_known_all_the_same(
         closing(Database.for_requests(pooler.url_of(database_url), size=1)) as database,
         database.statements() as db,
     ):
-        assert db.execute(text("SHOW statement_timeout")).scalar_one() == "600ms"
+        assert db.execute(text("SHOW statement_timeout")).scalar_one() == LIMIT
     pooler.destroy()
 
 
@@ -103,11 +105,11 @@ def test_straight_to_postgres_the_session_keeps_the_limits(database_url: str) ->
         with database.statements() as db:
             driver = db.connection.dbapi_connection
             assert driver.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
-            assert db.execute(text("SHOW statement_timeout")).scalar_one() == "600ms"
+            assert db.execute(text("SHOW statement_timeout")).scalar_one() == LIMIT
             assert driver.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
             assert driver.prepare_threshold == 5
         with database.transaction() as db:
-            assert db.execute(text("SHOW statement_timeout")).scalar_one() == "600ms"
+            assert db.execute(text("SHOW statement_timeout")).scalar_one() == LIMIT
 
 
 def test_what_a_block_did_is_committed_and_what_failed_is_not(pooled: World) -> None:
