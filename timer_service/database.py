@@ -24,7 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from timer_service.circuit import Circuit
 from timer_service.clock import monotonic_s
-from timer_service.database_connection import Connector, Limits
+from timer_service.database_connection import Connector, Limits, is_refusal
 from timer_service.errors import ConfigurationError, DatabaseBusy, DatabaseUnavailable
 
 REQUEST_POOL_WAIT_S = 0.2
@@ -215,8 +215,9 @@ class Database:
     def _connect(self, *args: Any, **options: Any) -> _Bounded:
         try:
             return _Bounded.connect(*args, **options)
-        except psycopg.Error:
-            self._circuit.failed()
+        except psycopg.Error as error:
+            if not is_refusal(error):
+                self._circuit.failed()
             raise
 
 

@@ -83,7 +83,7 @@ class Connector:
             try:
                 connection = self._connect(*cargs, **plain, options=self._limits.options)
             except psycopg.OperationalError as error:
-                if _REFUSED not in str(error):
+                if not is_refusal(error):
                     raise
                 self._refuses_options = True
                 log.info("postgres_behind_a_pooler", found_by="options refused")
@@ -107,6 +107,11 @@ class Connector:
             driver: Any = db.connection.dbapi_connection
             driver.autocommit = True  # or psycopg would send a BEGIN of its own before ours
             db.exec_driver_sql(self._limits.begin)
+
+
+def is_refusal(error: psycopg.Error) -> bool:
+    """Tell whether a pooler refused our options: it is there, and is asked again without them."""
+    return _REFUSED in str(error)
 
 
 def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
