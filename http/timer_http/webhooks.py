@@ -19,7 +19,7 @@ from flask_openapi.types import ResponseDict
 from pydantic import BaseModel, ConfigDict
 from werkzeug.exceptions import BadRequest, Forbidden, RequestEntityTooLarge, ServiceUnavailable
 
-from timer_http import problems, twiml
+from timer_http import admission, problems, twiml
 from timer_http import webhook_proof as proof
 from timer_http.answers import json_answer
 from timer_http.api.blueprint import problem, teach_host
@@ -246,8 +246,10 @@ def _receive_twilio(incoming: WebhookRequest, numbers: Mapping[str, KnownConnect
 def _read_request(path_parts: tuple[str, ...]) -> WebhookRequest:
     public_url = current_services().settings.public_url.rstrip("/")
     query = _query_as_written()
+    body = read_body()
+    admission.wait_for_turn()
     return WebhookRequest(
-        body=read_body(),
+        body=body,
         headers={name.lower(): value for name, value in request.headers.items()},
         query=_read_query(),
         path_parts=path_parts,
