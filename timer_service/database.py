@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -31,6 +32,8 @@ REQUEST_POOL_WAIT_S = 0.2
 REQUEST_STATEMENT_MS = 550
 REQUEST_WITHIN_S = 0.7
 """All that a transaction of the request path may take: a connection, its statements, the commit."""
+PATIENT_WITHIN_S = 3.0
+"""The same where no gateway waits for the answer."""
 WORKER_POOL_WAIT_S = 5.0
 WORKER_STATEMENT_MS = 30_000
 IDLE_IN_TRANSACTION_MS = 2_000
@@ -158,6 +161,12 @@ class Database:
             statement_ms=WORKER_STATEMENT_MS,
             within_s=within_s,
         )
+
+    def patient(self) -> Database:
+        """Return this pool for callers who wait a little longer: people, and programs that read."""
+        other = copy(self)
+        other._within_s = PATIENT_WITHIN_S  # noqa: SLF001 - its own
+        return other
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -128,7 +128,8 @@ def build_web(settings: Settings) -> WebServices:
     jobs = _request_jobs(settings)
     follow_up = FollowUp(Armer(database, live_chats), jobs)
     secret_box = SecretBox(settings.encryption_key_list())
-    keys = Keys(database, settings.admin_key.get_secret_value() if settings.admin_key else None)
+    patient = database.patient()
+    keys = Keys(patient, settings.admin_key.get_secret_value() if settings.admin_key else None)
     directory = ConnectionDirectory(database, secret_box)
     spool = None if settings.spool_dir is None else Spool(settings.spool_dir)
     announcements, keeper = _spool_keeper(settings, spool, directory)
@@ -142,21 +143,21 @@ def build_web(settings: Settings) -> WebServices:
         intake=Intake(
             database, follow_up, held_after=partial(_known_to_wait, announcements, spool)
         ),
-        active_chats=ActiveChatsReader(database, live_chats),
+        active_chats=ActiveChatsReader(patient, live_chats),
         directory=directory,
         administration=Administration(
-            database,
+            patient,
             keys=keys,
             secret_box=secret_box,
-            completion=Completion(database, follow_up),
-            eraser=Eraser(database, follow_up),
+            completion=Completion(patient, follow_up),
+            eraser=Eraser(patient, follow_up),
             public_url=settings.public_url,
             idle_gap_s=settings.idle_gap_s,
         ),
-        service=_service(database, live_chats, follow_up, announcements.known_held_after),
+        service=_service(patient, live_chats, follow_up, announcements.known_held_after),
         spool=spool,
         spool_keeper=keeper,
-        lists=StaleLists(database, _replica(settings)),
+        lists=StaleLists(patient, _replica(settings)),
     )
 
 

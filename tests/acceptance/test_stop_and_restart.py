@@ -55,7 +55,7 @@ def test_a_stop_loses_nothing_accepted_and_a_start_goes_on_where_it_was(
         lasting.send("PATCH", f"/api/businesses/{lasting.id}", {"idle_gap_s": 1})
         lasting_line.say(customer(0), "and the red one?")
         wait_until(lambda: lasting.active_count == LASTING - 1, what="the silence ends it")
-    watch.check(lasting.sessions())
+    watch.check(lasting.sessions(), at_least=5)
     session = lasting.session_of(customer(0))
     assert session["message_count"] == 2
     assert_closed_by_silence(session, idle_gap_s=1)

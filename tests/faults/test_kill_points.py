@@ -117,7 +117,7 @@ def test_the_calls_are_those_of_each_kind(points: KillPoints) -> None:
     assert [one for one in calls if one.startswith("http")] == ["http POST"]
     assert calls.count("postgres _commit_gen") == 2
     calls = points.calls_of("claim_and_close")
-    assert [one.split()[0] for one in calls].count("redis") == 3
+    assert [one.split()[0] for one in calls].count("redis") >= 3
     assert any("close_sessions" in one for one in calls)
 
 

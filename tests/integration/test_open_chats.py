@@ -246,7 +246,8 @@ class TestInCompany:
             answers = world.intake._record_together([held, free])
         assert answers[0] is Alone.ALONE
         assert not isinstance(answers[1], BaseException | Alone)
-        assert answers[1][0].opened
+        (recorded,), _ = answers[1]
+        assert recorded.opened
 
 
 def test_a_touch_changes_no_index(world: World) -> None:

@@ -217,7 +217,7 @@ class TestOthersShards:
     ) -> None:
         fresh, lying = new_member(), new_member()
         Held(client, fresh).make_due(late_ms=1)
-        Held(client, lying).make_due(late_ms=pacer.OTHERS_GRACE_MS + 5_000)
+        Held(client, lying).make_due(late_ms=pacer.OTHERS_GRACE_MS + 5_001)
         one = pacer_of(live_chats, notes, grace_ms=5_000, others_shards=lambda: frozenset({SHARD}))
         assert one.pace_once().taken_over == 1
         assert notes.claimed == [lying]

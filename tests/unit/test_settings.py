@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import structlog
 from cryptography.fernet import Fernet
 
 from timer_service.errors import ConfigurationError
@@ -53,17 +52,6 @@ def test_an_unknown_name_is_refused_with_the_nearest(
     monkeypatch.setenv(name, "x")
     with pytest.raises(ConfigurationError, match=f"{name} is not.*{suggested}"):
         load_settings()
-
-
-def test_a_name_promised_for_later_is_said_and_not_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("TIMER_DATABASE_REPLICA_URL", "postgresql://h/db")
-    with structlog.testing.capture_logs() as said:
-        load_settings()
-    assert [(one["event"], one["name"]) for one in said] == [
-        ("setting_without_effect_yet", "TIMER_DATABASE_REPLICA_URL")
-    ]
 
 
 def test_one_like_nothing_is_refused_without_a_suggestion(

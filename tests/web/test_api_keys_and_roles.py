@@ -51,7 +51,7 @@ PUBLIC = {
     "/readyz",
     "/metrics",
 }
-GUARDED_ELSEWHERE = ("/webhooks/", "/rq/")
+GUARDED_ELSEWHERE = ("/webhooks/", "/twilio-webhook-opt", "/rq/")
 """Routes with proofs of their own; their tests are test_webhooks and test_rq_pages."""
 
 CALLS = sorted(LEAST)
