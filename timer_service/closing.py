@@ -7,7 +7,6 @@ Postgres decides in one statement; Redis and the queue follow its commit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -24,9 +23,6 @@ from timer_service.messages import CloseReason
 from timer_service.records import sessions
 from timer_service.records.sessions import ClosedSession
 from timer_service.spool_announcements import SpoolAnnouncements
-
-HELD_MS = 1_000
-"""How long what may not be closed yet, for messages wait in a spool, is left alone."""
 
 
 class Closer:
@@ -73,10 +69,15 @@ class Closer:
             if len(closed) < len(ids):
                 closed_ids = {one.session_id for one in closed}
                 rest = [member for member in members if member.session_id not in closed_ids]
-                least_ms = 0 if until is None else HELD_MS
-                for one in sessions.still_open(db, [one.session_id for one in rest]):
-                    outcome.arm(replace(one, remaining_ms=max(one.remaining_ms, least_ms)))
-                outcome.forgotten.extend(one for one in rest if one.session_id not in outcome.armed)
+                still_open = sessions.still_open(db, [one.session_id for one in rest])
+                # Messages may wait in a spool: what is due and may not be closed yet counts no
+                # more, and its claim stands. The sweep or the lease's end brings it again.
+                held = {one.session_id for one in still_open if until is not None and one.is_due}
+                for one in still_open:
+                    if one.session_id not in held:
+                        outcome.arm(one)
+                left = held | outcome.armed.keys()
+                outcome.forgotten.extend(one for one in rest if one.session_id not in left)
         self._follow_up.run(outcome)
         return len(closed)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from threading import BoundedSemaphore, Lock
 
-from flask import Flask, current_app, g
+from flask import current_app, g
 from werkzeug.exceptions import ServiceUnavailable
 
 from timer_service import metrics
@@ -53,25 +53,21 @@ class Admission:
             self._room += 1
 
 
-def init_app(app: Flask, admission: Admission | None = None) -> None:
-    """Let this application's webhooks wait for their turn."""
-    app.extensions[_NAME] = admission or Admission()
-    app.teardown_request(_leave)
-
-
 def wait_for_turn() -> None:
-    """Wait until this request may be worked on; its turn ends with it.
+    """Wait until this request may be worked on; `end_turn` has to follow.
 
     Raises:
         ServiceUnavailable: too many came at once.
     """
-    admission: Admission = current_app.extensions[_NAME]
+    turns = current_app.extensions
+    admission: Admission = turns.get(_NAME) or turns.setdefault(_NAME, Admission())
     if not admission.enter():
         metrics.WEBHOOKS_SHED.inc()
         raise ServiceUnavailable("too many at once; try again in a moment")
     g.has_turn = True
 
 
-def _leave(_error: BaseException | None) -> None:
+def end_turn(_error: BaseException | None) -> None:
+    """End the turn of a request that had one, however it ended: for ``teardown_request``."""
     if g.pop("has_turn", False):
         current_app.extensions[_NAME].leave()

@@ -14,7 +14,6 @@ from flask_openapi.models.security_scheme import SecurityScheme
 from flask_openapi.openapi import OpenAPI
 
 from timer_http import (
-    admission,
     docs_page,
     exposition,
     health,
@@ -77,7 +76,6 @@ def create_app(services: WebServices | None = None) -> Flask:
     attach_services(app, services)
     app.register_error_handler(Exception, problems.answer_error)
     security_headers.init_app(app)
-    admission.init_app(app)
     for blueprint in (webhooks.blueprint, *blueprints, health.blueprint, exposition.blueprint):
         app.register_api(blueprint)
     app.add_url_rule(docs_page.SPEC_URL, "openapi_json", lambda: _document_of(app))

@@ -185,6 +185,9 @@ def receive_twilio() -> Response:
     return _receive_twilio(incoming, numbers)
 
 
+blueprint.teardown_request(admission.end_turn)
+
+
 @blueprint.after_request
 def answer_twilio_in_twiml(response: Response) -> Response:
     """See that nothing but TwiML leaves a Twilio address, whatever happened."""

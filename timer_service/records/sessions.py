@@ -62,6 +62,11 @@ class Armable:
     remaining_ms: float
 
     @property
+    def is_due(self) -> bool:
+        """Its deadline has passed, or is less than a millisecond away."""
+        return self.remaining_ms <= 1
+
+    @property
     def member(self) -> Member:
         """How Redis names it."""
         return Member(self.business_id, self.session_id)
