@@ -10,6 +10,7 @@ from threading import Event
 import pytest
 
 from tests.support.builders import DANA, NOAM, World
+from tests.support.live_sessions import Held
 from timer_service.clock_guard import ClockGuard
 from timer_service.closing import Closer
 from timer_service.connection_directory import ConnectionDirectory
@@ -188,8 +189,14 @@ def test_what_is_due_after_the_oldest_receipt_is_left_alone_until_it_is_replayed
     last_at = host.hear("still there", 55)
     host.announce()
     members = [world.member(ended), world.member(goes_on)]
+    held = [Held(world.redis, member) for member in members]
+    for one in held:
+        one.make_due()
+    world.live_chats.claim(members, 60_000)
     assert world.closer.close_claimed(members) == 1
     assert [one.is_open for one in world.sessions()] == [False, True]
+    assert [one.lease_end_ms is None for one in held] == [True, False]
+    assert world.counted_by_redis() == 0
     assert world.sweeper.close_overdue_once() == 0
     host.replay()
     assert world.sweeper.close_overdue_once() == 0  # its deadline is in five seconds
