@@ -6,7 +6,7 @@ is served then. A webhook's turn comes when its body is there, so slow senders h
 
 from __future__ import annotations
 
-from threading import BoundedSemaphore, Lock
+from threading import BoundedSemaphore
 
 from flask import current_app, g
 from werkzeug.exceptions import ServiceUnavailable
@@ -30,27 +30,22 @@ class Admission:
         self, *, at_once: int = AT_ONCE, waiting: int = WAITING, wait_s: float = WAIT_S
     ) -> None:
         self._turns = BoundedSemaphore(at_once)
-        self._lock = Lock()
-        self._room = at_once + waiting
+        self._room = BoundedSemaphore(at_once + waiting)
         self._wait_s = wait_s
 
     def enter(self) -> bool:
         """Wait for a turn; False where there is none in time, or no room to wait."""
-        with self._lock:
-            if self._room == 0:
-                return False
-            self._room -= 1
+        if not self._room.acquire(blocking=False):
+            return False
         if self._turns.acquire(timeout=self._wait_s):
             return True
-        with self._lock:
-            self._room += 1
+        self._room.release()
         return False
 
     def leave(self) -> None:
         """Give the turn to the next."""
         self._turns.release()
-        with self._lock:
-            self._room += 1
+        self._room.release()
 
 
 def wait_for_turn() -> None:

@@ -9,7 +9,8 @@ does not know at all may be known to Postgres: that is told by an error, not by 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 from uuid import UUID
 
 from timer_service.connection_directory import ConnectionDirectory, KnownConnection
@@ -17,6 +18,10 @@ from timer_service.errors import DatabaseUnavailable
 from timer_service.messages import ProviderName
 from timer_service.providers import meta, twilio
 from timer_service.providers.base import Provider, WebhookRequest
+
+T = TypeVar("T")
+_Look = tuple[T | None, bool]
+"""What is proven, and whether whoever was named is known."""
 
 _NOBODY = UUID(int=0)
 _NOBODYS_SECRET = secrets.token_urlsafe(32)
@@ -34,19 +39,14 @@ def find_connection(
         DatabaseUnavailable: it is not known, and could not be looked up.
     """
     wanted = _as_id(connection_id)
-    is_known = False
-    for fresh in (False, True):
-        try:
-            connection = directory.of_provider(provider.name, fresh=fresh).get(wanted)
-        except DatabaseUnavailable:
-            if is_known:
-                return None
-            raise
-        is_known = connection is not None
+
+    def look(fresh: bool) -> _Look[KnownConnection]:
+        connection = directory.of_provider(provider.name, fresh=fresh).get(wanted)
         held = connection.secrets if connection else _nobodys_secrets(provider)
-        if provider.is_authentic(incoming, held) and connection is not None:
-            return connection
-    return None
+        is_proven = provider.is_authentic(incoming, held)
+        return connection if is_proven else None, connection is not None
+
+    return _look_twice(look)
 
 
 def find_meta_app(
@@ -57,19 +57,17 @@ def find_meta_app(
     Raises:
         DatabaseUnavailable: no app is known, and none could be looked up.
     """
-    is_known = False
-    for fresh in (False, True):
-        try:
-            apps = meta_apps(directory, fresh=fresh)
-        except DatabaseUnavailable:
-            if is_known:
-                return None
-            raise
-        is_known = len(apps) > 1  # nobody's is always there
-        for app_secret, connections in apps.items():
-            if meta.PROVIDER.is_authentic(incoming, {"app_secret": app_secret}):
-                return app_secret, connections
-    return None
+
+    def look(fresh: bool) -> _Look[tuple[str, Mapping[str, KnownConnection]]]:
+        apps = meta_apps(directory, fresh=fresh)
+        proven = (
+            (app_secret, connections)
+            for app_secret, connections in apps.items()
+            if meta.PROVIDER.is_authentic(incoming, {"app_secret": app_secret})
+        )
+        return next(proven, None), len(apps) > 1  # nobody's is always there
+
+    return _look_twice(look)
 
 
 def meta_apps(
@@ -97,24 +95,21 @@ def find_twilio_numbers(
     """
     provider = twilio.PROVIDER
     named = twilio.account_of(incoming)
-    asked: list[KnownConnection] = []
-    for fresh in (False, True):
-        try:
-            known = directory.of_provider(provider.name, fresh=fresh).values()
-        except DatabaseUnavailable:
-            if asked:
-                return None
-            raise
+
+    def look(fresh: bool) -> _Look[Mapping[str, KnownConnection]]:
+        known = directory.of_provider(provider.name, fresh=fresh).values()
         asked = [one for one in known if one.external_id == named]
         if fresh and named and not asked:
             siblings = f"{named.partition('+')[0]}+"
             asked = [one for one in known if one.external_id.startswith(siblings)]
-        proven = [one for one in asked if provider.is_authentic(incoming, one.secrets)]
-        if proven:
-            return {one.external_id: one for one in proven}
         if not asked:
             provider.is_authentic(incoming, _nobodys_secrets(provider))
-    return None
+        proven = {
+            one.external_id: one for one in asked if provider.is_authentic(incoming, one.secrets)
+        }
+        return proven or None, bool(asked)
+
+    return _look_twice(look)
 
 
 def answer_meta_check(
@@ -128,22 +123,34 @@ def answer_meta_check(
         DatabaseUnavailable: no token is known, and none could be looked up.
     """
     wanted = None if connection_id is None else _as_id(connection_id)
-    tokens: list[str] = []
-    for fresh in (False, True):
-        try:
-            known = directory.of_provider(ProviderName.META, fresh=fresh).values()
-        except DatabaseUnavailable:
-            if tokens:
-                return None
-            raise
+
+    def look(fresh: bool) -> _Look[str]:
         tokens = [
             connection.secrets.get("verify_token", "")
-            for connection in known
+            for connection in directory.of_provider(ProviderName.META, fresh=fresh).values()
             if wanted in {None, connection.id}
         ]
-        challenge = meta.verification_answer(query, tokens or [_NOBODYS_SECRET])
-        if challenge is not None:
-            return challenge
+        return meta.verification_answer(query, tokens or [_NOBODYS_SECRET]), bool(tokens)
+
+    return _look_twice(look)
+
+
+def _look_twice(look: Callable[[bool], _Look[T]]) -> T | None:
+    """Look for what is proven in the directory's copy, then afresh; None where nothing is.
+
+    Raises:
+        DatabaseUnavailable: whoever is named is not known, and could not be looked up.
+    """
+    is_known = False
+    for fresh in (False, True):
+        try:
+            found, is_known = look(fresh)
+        except DatabaseUnavailable:
+            if is_known:
+                return None
+            raise
+        if found is not None:
+            return found
     return None
 
 

@@ -7,7 +7,7 @@ alike, after the same work. Whatever is our own fault is answered 503, so that i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
@@ -31,7 +31,7 @@ from timer_service.connection_directory import KnownConnection
 from timer_service.errors import DatabaseUnavailable, MalformedPayload
 from timer_service.messages import ParsedItem, ProviderName
 from timer_service.providers import baileys, meta, twilio, waha
-from timer_service.providers.base import ParseContext, WebhookRequest
+from timer_service.providers.base import ParseContext, Provider, WebhookRequest
 
 _CHECKED: ResponseDict = {
     200: {"description": "The challenge", "content": {"text/plain": {}}},
@@ -116,33 +116,13 @@ def receive_meta() -> Response:
 @blueprint.post("/webhooks/meta/<connection_id>", responses={200: Accepted})
 def receive_meta_connection(path: ByConnection) -> Response:
     """Take events of one number."""
-    incoming = _read_request(())
-    connection = proof.find_connection(
-        current_services().directory, meta.PROVIDER, path.connection_id, incoming
-    )
-    if connection is None:
-        return _unauthentic(ProviderName.META)
-    delivery = _delivery(ProviderName.META)
-    for item in meta.PROVIDER.parse(incoming, ParseContext(own_number=connection.own_number)):
-        is_its_own = item.account == connection.external_id
-        delivery.add(connection if is_its_own else None, item.event)
-    return _accepted(delivery)
+    return _receive_one(meta.PROVIDER, path.connection_id, _names_its_own)
 
 
 @blueprint.post("/webhooks/waha/<connection_id>", responses={200: Accepted})
 def receive_waha(path: ByConnection) -> Response:
     """Take events of one session; a session of another name is somebody else's."""
-    incoming = _read_request(())
-    connection = proof.find_connection(
-        current_services().directory, waha.PROVIDER, path.connection_id, incoming
-    )
-    if connection is None:
-        return _unauthentic(ProviderName.WAHA)
-    delivery = _delivery(ProviderName.WAHA)
-    for item in waha.PROVIDER.parse(incoming, ParseContext(own_number=connection.own_number)):
-        is_its_own = item.account in {None, connection.external_id}
-        delivery.add(connection if is_its_own else None, item.event)
-    return _accepted(delivery)
+    return _receive_one(waha.PROVIDER, path.connection_id, _names_no_other)
 
 
 @blueprint.post("/webhooks/baileys/<connection_id>", responses={200: Accepted})
@@ -166,13 +146,7 @@ def receive_baileys_event(path: ByConnectionTokenAndEvent) -> Response:
 @blueprint.post("/webhooks/twilio/<connection_id>", responses=twiml.RESPONSES)
 def receive_twilio_connection(path: ByConnection) -> Response:
     """Take messages and status callbacks of one number; answered with empty TwiML."""
-    incoming = _read_request(())
-    connection = proof.find_connection(
-        current_services().directory, twilio.PROVIDER, path.connection_id, incoming
-    )
-    if connection is None:
-        return _unauthentic(ProviderName.TWILIO)
-    return _receive_twilio(incoming, {connection.external_id: connection})
+    return _receive_one(twilio.PROVIDER, path.connection_id, _names_its_own)
 
 
 @blueprint.post("/twilio-webhook-opt", responses=twiml.RESPONSES)
@@ -182,7 +156,10 @@ def receive_twilio() -> Response:
     numbers = proof.find_twilio_numbers(current_services().directory, incoming)
     if numbers is None:
         return _unauthentic(ProviderName.TWILIO)
-    return _receive_twilio(incoming, numbers)
+    delivery = _delivery(ProviderName.TWILIO)
+    for item in twilio.PROVIDER.parse(incoming, ParseContext()):
+        delivery.add(numbers.get(item.account or ""), item.event)
+    return _accepted(delivery)
 
 
 blueprint.teardown_request(admission.end_turn)
@@ -212,19 +189,42 @@ def answer_webhook_error(error: Exception) -> ResponseReturnValue:
 
 
 def _receive_baileys(connection_id: str, *parts: str) -> Response:
+    return _receive_one(
+        baileys.PROVIDER,
+        connection_id,
+        lambda item, connection: not _names_another(item, connection),
+        parts=parts,
+        event_name=baileys.event_name_in_path(parts),
+    )
+
+
+def _receive_one(
+    provider: Provider,
+    connection_id: str,
+    may_act: Callable[[ParsedItem, KnownConnection], bool],
+    *,
+    parts: tuple[str, ...] = (),
+    event_name: str | None = None,
+) -> Response:
+    """Take a request at the address of one connection, which alone may act."""
     incoming = _read_request(parts)
-    connection = proof.find_connection(
-        current_services().directory, baileys.PROVIDER, connection_id, incoming
-    )
+    directory = current_services().directory
+    connection = proof.find_connection(directory, provider, connection_id, incoming)
     if connection is None:
-        return _unauthentic(ProviderName.BAILEYS)
-    context = ParseContext(
-        own_number=connection.own_number, event_name=baileys.event_name_in_path(parts)
-    )
-    delivery = _delivery(ProviderName.BAILEYS)
-    for item in baileys.PROVIDER.parse(incoming, context):
-        delivery.add(None if _names_another(item, connection) else connection, item.event)
+        return _unauthentic(provider.name)
+    delivery = _delivery(provider.name)
+    context = ParseContext(own_number=connection.own_number, event_name=event_name)
+    for item in provider.parse(incoming, context):
+        delivery.add(connection if may_act(item, connection) else None, item.event)
     return _accepted(delivery)
+
+
+def _names_its_own(item: ParsedItem, connection: KnownConnection) -> bool:
+    return item.account == connection.external_id
+
+
+def _names_no_other(item: ParsedItem, connection: KnownConnection) -> bool:
+    return item.account is None or _names_its_own(item, connection)
 
 
 def _names_another(item: ParsedItem, connection: KnownConnection) -> bool:
@@ -233,17 +233,10 @@ def _names_another(item: ParsedItem, connection: KnownConnection) -> bool:
     Home-made bridges put names of their own there, so one that nobody has is accepted: whatever
     it says, only the connection in the path is ever acted upon.
     """
-    if item.account is None or item.account == connection.external_id:
+    if _names_no_other(item, connection):
         return False
     known = current_services().directory.of_provider(ProviderName.BAILEYS)
     return any(one.external_id == item.account for one in known.values())
-
-
-def _receive_twilio(incoming: WebhookRequest, numbers: Mapping[str, KnownConnection]) -> Response:
-    delivery = _delivery(ProviderName.TWILIO)
-    for item in twilio.PROVIDER.parse(incoming, ParseContext()):
-        delivery.add(numbers.get(item.account or ""), item.event)
-    return _accepted(delivery)
 
 
 def _read_request(path_parts: tuple[str, ...]) -> WebhookRequest:

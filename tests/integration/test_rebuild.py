@@ -212,7 +212,7 @@ def test_while_another_process_is_at_it_nothing_is_done(
         assert duties.take(db, rebuild._duty(0), other, lease=timedelta(minutes=1))
     assert world.sweeper.rebuild_once() == 0
     with world.database.transaction() as db:
-        duties.give_up(db, rebuild._duty(0), other)
+        duties.give_up_each(db, [rebuild._duty(0)], other)
     with pytest.raises(AssertionError, match="second rebuild"):
         world.sweeper.rebuild_once()
 

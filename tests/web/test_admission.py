@@ -20,12 +20,12 @@ def test_who_finds_no_room_to_wait_is_refused_at_once() -> None:
     assert gate.enter()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(gate.enter)
-        wait_until(lambda: gate._room == 0)
+        wait_until(lambda: gate._room._value == 0)
         assert not gate.enter()
         gate.leave()
         assert waiting.result(10)
     gate.leave()
-    assert gate._room == 2
+    assert gate._room._value == 2
 
 
 def test_who_gets_no_turn_in_time_is_refused_and_leaves_its_room() -> None:
@@ -69,4 +69,4 @@ def test_a_turn_ends_with_its_webhook_however_that_ends(
         client.post(path, json=evolution_body("carmel")).status_code,
     ]
     assert statuses == [400, 401, 200]
-    assert gate._room == 1
+    assert gate._room._value == 1

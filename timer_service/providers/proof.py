@@ -20,7 +20,7 @@ def is_same_secret(expected: object, offered: object) -> bool:
 
 
 def keyed_digest(
-    secret: object, content: bytes, algorithm: Literal["sha256", "sha512"]
+    secret: object, content: bytes, algorithm: Literal["sha1", "sha256", "sha512"]
 ) -> bytes | None:
     """Return the HMAC of what was signed under a secret; None if there is no secret."""
     if not isinstance(secret, str) or not secret:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import re
 from collections.abc import Iterable
 
 from timer_service.errors import MalformedPayload
 from timer_service.providers.base import WebhookRequest
-from timer_service.providers.proof import is_same_secret
+from timer_service.providers.proof import is_same_secret, keyed_digest
 from timer_service.providers.twilio_form import is_form, read_pairs
 
 _URL = re.compile(r"(https?)://([^/?#]*?)(:[0-9]+)?([/?#].*)?", re.DOTALL | re.IGNORECASE)
@@ -31,7 +30,6 @@ def is_signed(request: WebhookRequest, tokens: Iterable[object]) -> bool:
     matches = [
         is_same_secret(_signature(token, url, covered), offered)
         for token in tokens
-        if isinstance(token, str) and token
         for url in _spellings(request.url)
     ]
     return any(matches)
@@ -62,7 +60,6 @@ def _spellings(url: str) -> list[str]:
     return [f"{scheme}://{host}{rest}", f"{scheme}://{host}{port}{rest}"]
 
 
-def _signature(token: str, url: str, covered: bytes) -> str:
-    message = url.encode("utf-8", "surrogatepass") + covered
-    digest = hmac.new(token.encode("utf-8", "surrogatepass"), message, hashlib.sha1).digest()
-    return base64.b64encode(digest).decode("ascii")
+def _signature(token: object, url: str, covered: bytes) -> str | None:
+    digest = keyed_digest(token, url.encode("utf-8", "surrogatepass") + covered, "sha1")
+    return None if digest is None else base64.b64encode(digest).decode("ascii")

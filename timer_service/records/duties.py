@@ -33,11 +33,6 @@ def take_each(db: Connection, names: Sequence[str], holder: UUID, *, lease: time
     return set(db.execute(_TAKE, values).scalars())
 
 
-def give_up(db: Connection, name: str, holder: UUID) -> None:
-    """Let the next one have a duty at once."""
-    give_up_each(db, [name], holder)
-
-
 def give_up_each(db: Connection, names: Sequence[str], holder: UUID) -> None:
     """Let the next one have those of several duties that are the holder's."""
     db.execute(
