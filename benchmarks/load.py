@@ -199,13 +199,16 @@ class _Sender:
                 lane.received = data
                 return False
             lane.received = b""
-            if data[9:12] == b"200":
+            if not self._usual_length and data[9:12] == b"200":
                 self._usual_length = len(data)
         index = lane.index
         self.took_ms[index] = (monotonic_s() - began_s - self.sent_at_s[index]) * 1000
         self.statuses[index] = int(data[9:12])
         lane.index = -1
-        self._idle.append(lane)
+        if len(data) != self._usual_length and b"connection: close" in data.lower():
+            self._drop(lane)
+        else:
+            self._idle.append(lane)
         return True
 
     def _connect(self) -> None:

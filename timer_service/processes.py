@@ -57,6 +57,7 @@ def run_listener(settings: Settings) -> None:
         _VitalThread("sweeper", services.sweeper.run, stop),
         _VitalThread("rebuilder", services.rebuilder.run, stop),
         _VitalThread("eraser", services.eraser.run, stop),
+        _VitalThread("spool-announcements", services.announcements.keep_fresh, stop),
     ]
     for thread in others:
         thread.start()

@@ -8,9 +8,12 @@ may be gone. Nothing here decides what is closed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
+
+import structlog
 
 from timer_service import keys
 from timer_service.clock import monotonic_s
@@ -20,11 +23,15 @@ from timer_service.records import spools
 from timer_service.redis_clients import LiveRedis, raise_faults, run_commands
 from timer_service.redis_cluster import Command
 
+log = structlog.get_logger(__name__)
+
 SILENT_AFTER = timedelta(seconds=60)
 """A host that announced nothing for so long is not waited for."""
 CLOCKS_APART = timedelta(seconds=1)
 """How far a host's clock, which dates receipts, may be ahead of Postgres's with its deadlines."""
 READ_EVERY_S = 0.25
+REFRESH_EVERY_S = 0.1
+"""How long after one reading `keep_fresh` begins the next: well before anybody reads himself."""
 SETTLE_S = 2.0
 """How long nothing is closed after Postgres was away: by then every host has announced itself."""
 NOTHING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -115,19 +122,32 @@ class SpoolAnnouncements:
         """Close nothing for a moment: hosts that could not announce themselves will now."""
         self._settled_at_s = self._steady_s() + SETTLE_S
 
+    def keep_fresh(self, stop: Event) -> None:
+        """Read again and again until told to stop, so that closers need not wait for it."""
+        while not stop.wait(REFRESH_EVERY_S):
+            try:
+                with suppress(DatabaseUnavailable):  # noted; whoever closes now meets it himself
+                    self._read_again(self._read_at_s)
+            except Exception:
+                log.exception("spool_announcements_not_read")
+
     def _current(self) -> dict[str, datetime]:
         read_at_s = self._read_at_s
-        if read_at_s is not None and self._steady_s() - read_at_s < READ_EVERY_S:
-            return self._known
+        if read_at_s is None or self._steady_s() - read_at_s >= READ_EVERY_S:
+            self._read_again(read_at_s)
+        return self._known
+
+    def _read_again(self, read_at_s: float | None) -> None:
+        """Read what all announce, unless somebody did since that reading."""
         with self._lock:
-            if self._read_at_s == read_at_s:
-                try:
-                    self._known = self.read()
-                except DatabaseUnavailable:
-                    self.postgres_was_away()
-                    raise
-                self._read_at_s = self._steady_s()
-            return self._known
+            if self._read_at_s != read_at_s:
+                return
+            try:
+                self._known = self.read()
+            except DatabaseUnavailable:
+                self.postgres_was_away()
+                raise
+            self._read_at_s = self._steady_s()
 
     def _read_redis(self) -> dict[str, datetime]:
         (members,) = self._ask(("SMEMBERS", keys.spools_key()))
@@ -135,17 +155,23 @@ class SpoolAnnouncements:
         if not spool_ids:
             return {}
         (found,) = self._ask(("MGET", *(keys.spool_key(one) for one in spool_ids)))
-        return {
-            one: datetime.fromisoformat(str(oldest))
-            for one, oldest in zip(spool_ids, found, strict=True)
-            if oldest is not None
-        }
+        instants = ((one, _instant(text)) for one, text in zip(spool_ids, found, strict=True))
+        return {one: oldest for one, oldest in instants if oldest is not None}
 
     def _ask(self, *commands: tuple[Any, ...]) -> list[Any]:
         """Send commands; all keys carry one tag."""
         replies = run_commands(self._client, [Command(keys.spools_key(), one) for one in commands])
         raise_faults(replies)
         return replies
+
+
+def _instant(text: object) -> datetime | None:
+    """Read an instant as `announce` wrote it; None of what is gone, or was written by others."""
+    try:
+        instant = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return instant if instant.tzinfo is not None else None
 
 
 def _held_after(announced: Mapping[str, datetime], but: str | None) -> datetime | None:

@@ -13,6 +13,7 @@ This process never imports the application: a worker that starts after an upgrad
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -48,21 +49,30 @@ KILL_AFTER_S = 5
 """Every request ends within a second; only live pages last longer."""
 REPLACE_AFTER_S = 2.0
 """How long a new worker has to get ready before the one it replaces goes."""
+ASK_TO_LEAVE_EVERY = 100
+"""Of a worker's answers, so many apart, one asks its caller to connect again. Whoever is there when
+many connect at once gets them all, and one worker would do all the work for as long as they stay.
+nginx does the same (``keepalive_requests``)."""
 
 _LEAVE_SIGNAL = signal.SIGUSR1
 
 
-class _Leaving:
-    """The application; once its worker is to end it takes no new callers and asks the old to go."""
+class _Application:
+    """The application of one worker, which asks callers to connect again.
+
+    Now and then, so that they spread over the workers; each of them once its worker is to end: by
+    then it takes no new ones.
+    """
 
     def __init__(self, application: WSGIApplication, descriptor: int) -> None:
         self._application = application
         self._descriptor = descriptor
         self._is_leaving = False
+        self._answers = itertools.count(1)
         signal.signal(_LEAVE_SIGNAL, self._leave)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not self._is_leaving:
+        if next(self._answers) % ASK_TO_LEAVE_EVERY and not self._is_leaving:
             return self._application(environ, start_response)
 
         def start(
@@ -102,7 +112,7 @@ def load_application(descriptor: int) -> WSGIApplication:
     from timer_service.logs import set_up_logs  # noqa: PLC0415
 
     set_up_logs()
-    return _Leaving(app, descriptor)
+    return _Application(app, descriptor)
 
 
 class _Worker(WorkerProcess):

@@ -224,6 +224,7 @@ class ListenerServices:
     sweeper: Sweeper
     rebuilder: Rebuilder
     eraser: Eraser
+    announcements: SpoolAnnouncements
 
 
 def build_listener(settings: Settings) -> ListenerServices:
@@ -243,14 +244,10 @@ def build_listener(settings: Settings) -> ListenerServices:
         period_s=settings.sweep_period_s,
     )
     follow_up = DeferredFollowUp(services.follow_up)
+    announcements = _announcements(settings, services.database)
     listener = ExpiryListener(
         services.live_chats,
-        Closer(
-            services.database,
-            follow_up,
-            ClockGuard(),
-            _announcements(settings, services.database),
-        ),
+        Closer(services.database, follow_up, ClockGuard(), announcements),
         primaries=primaries_of(redis_url, settings.shards),
         database=database_of(redis_url),
         on_resubscribed=sweeper.wake,
@@ -258,7 +255,7 @@ def build_listener(settings: Settings) -> ListenerServices:
         follow_up=follow_up.run_thread,
     )
     eraser = Eraser(services.database, services.follow_up, kept_for=settings.kept_for)
-    return ListenerServices(listener, sweeper, rebuilder, eraser)
+    return ListenerServices(listener, sweeper, rebuilder, eraser, announcements)
 
 
 @lru_cache(maxsize=1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
 from tests.support.builders import DANA, NOAM, World
 from tests.support.live_sessions import Held
+from tests.support.waiting import wait_until
 from timer_service.clock_guard import ClockGuard
 from timer_service.closing import Closer
 from timer_service.connection_directory import ConnectionDirectory
@@ -230,6 +231,25 @@ def test_either_place_is_enough_to_announce_in(world: World, host: Host, place: 
     host.announce()
     wait_for_announcements(world)
     assert world.closer.close_claimed([world.member(session_id)]) == 1
+
+
+def test_closers_need_not_read_what_is_kept_fresh(world: World, host: Host) -> None:
+    announcements = SpoolAnnouncements(world.database, world.redis)
+    stop = Event()
+    reader = Thread(target=announcements.keep_fresh, args=(stop,))
+    reader.start()
+    try:
+        world.redis.sadd("ts:{spools}:all", "elsewhere", "nonsense")
+        world.redis.set("ts:{spools}:oldest:nonsense", "tomorrow, perhaps")
+        host.hear("waits", 30)
+        host.announce()
+        wait_until(announcements.known_held_after, what="it is known to who asks nobody")
+        host.spool.settle(done=[1])
+        host.announce()
+        wait_until(lambda: announcements.known_held_after() is None, what="so is its end")
+    finally:
+        stop.set()
+        reader.join()
 
 
 def test_a_host_that_fell_silent_is_not_waited_for(world: World, host: Host) -> None:
