@@ -26,7 +26,7 @@ from timer_service.errors import SummaryRefused, SummaryTemporarilyFailed
 from timer_service.ids import SessionId
 from timer_service.job_queue import SUMMARIES_QUEUE, SummaryJob
 from timer_service.lease import LEASE_S
-from timer_service.messages import ChangeKind, Direction, MessageChange
+from timer_service.messages import ChangeKind, Direction, MessageChange, SummaryStatus
 from timer_service.records import summaries
 from timer_service.resources import Summary
 from timer_service.summarize_job import LONGEST_RETRY_AFTER_S, RETRY_AFTER_S, SummaryWorker
@@ -523,3 +523,13 @@ class TestThroughRQ:
         with working_environment(world):
             work_off(world, SUMMARIES_QUEUE)
         assert world.session(closed).summary_created
+
+
+def test_only_what_must_last_waits_for_the_disk(world: World, closed: SessionId) -> None:
+    how = "SELECT current_setting('synchronous_commit')"
+    with world.database.transaction() as db:
+        assert summaries.start(db, closed, 1, lease=lease.LEASE) is not None
+        assert db.exec_driver_sql(how).scalar_one() == "off"
+    with world.database.transaction() as db:
+        assert summaries.finish(db, closed, 1, SummaryStatus.DONE)
+        assert db.exec_driver_sql(how).scalar_one() == "on"
