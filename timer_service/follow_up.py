@@ -44,9 +44,10 @@ class Outcome:
     closed: list[ClosedSession] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
 
-    def arm(self, session: Armable) -> None:
-        """Note a session whose deadline changed."""
-        self.armed[session.session_id] = (session, monotonic_s())
+    def arm(self, session: Armable, read_at_s: float | None = None) -> None:
+        """Note a session whose deadline changed, and when it was read; None: just now."""
+        read_at_s = monotonic_s() if read_at_s is None else read_at_s
+        self.armed[session.session_id] = (session, read_at_s)
 
     def forget(self, member: Member) -> None:
         """Note a session that is closed or gone, whatever was noted of it before."""

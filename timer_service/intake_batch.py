@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
+from timer_service.clock import monotonic_s
 from timer_service.errors import TimerServiceError
 from timer_service.follow_up import Outcome
 from timer_service.ids import ConnectionId, ContactId, SessionId, new_id
@@ -96,6 +97,10 @@ class _Opening:
     context_json: str = "{}"
 
 
+READ_WITHIN_S = 0.05
+"""In how much of one call that commits what is left until a deadline was surely read. What takes
+longer is the commit, waiting for the disk; the deadline does not wait with it."""
+
 Answers = dict[Bundle, list[Recorded]]
 """What became of the messages of each bundle that is stored."""
 
@@ -111,10 +116,12 @@ def continue_chats(db: Connection, bundles: Sequence[Bundle], outcome: Outcome) 
     items = [
         _item(nth, bundle.connection_id, bundle.chat[0]) for nth, bundle in enumerate(plain, 1)
     ]
+    asked_at_s = monotonic_s()
     continued = open_chats.continue_sessions(db, json.dumps(items, ensure_ascii=False))
+    read_at_s = min(monotonic_s(), asked_at_s + READ_WITHIN_S)
     answers: Answers = {}
     for nth, session in continued.items():
-        outcome.arm(session)
+        outcome.arm(session, read_at_s)
         bundle = plain[nth - 1]
         name = bundle.chat[0].provider_message_id
         answers[bundle] = [Recorded(name, session.session_id, opened=False, duplicate=False)]

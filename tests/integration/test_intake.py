@@ -58,6 +58,23 @@ class TestOpening:
         assert abs(world.redis.pttl(held.live_key) - float(left_ms)) < 100
         assert held.version == "1"
 
+    def test_it_does_not_wait_with_a_commit_that_waits_for_the_disk(self, world: World) -> None:
+        held = Held(world.redis, world.member(world.hear().session_id))
+        world.run("""
+            CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+              'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END';
+            CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON messages
+              DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()""")
+        try:
+            world.hear("and a second one")
+        finally:
+            world.run("DROP FUNCTION wait() CASCADE")
+        left_ms = world.read(
+            "SELECT extract(epoch FROM deadline_at - clock_timestamp()) * 1000 AS ms FROM sessions"
+        )[0]["ms"]
+        assert held.version == "2"
+        assert world.redis.pttl(held.live_key) - float(left_ms) < 200
+
     def test_an_outgoing_message_opens_a_session_with_a_deadline(self, world: World) -> None:
         session = world.session(world.say(author=Author.BOT).session_id)
         assert session.is_open
