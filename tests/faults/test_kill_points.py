@@ -120,7 +120,7 @@ def test_the_calls_are_those_of_each_kind(points: KillPoints) -> None:
     assert [one.split()[0] for one in calls].count("redis") >= 3
     assert any("close_sessions" in one for one in calls)
     calls = points.calls_of("spool")
-    assert calls.count("file fsync") == 2  # each process makes sure of the folder once
+    assert calls.count("file fsync") == 2  # of the folder, by who reads and by who writes
     assert "file flock" in calls
     appended, taken, deleted = (
         next(nth for nth, one in enumerate(calls) if one.startswith(f"sqlite {what}"))
