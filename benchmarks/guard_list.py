@@ -40,6 +40,8 @@ _OPEN = "tests/integration/test_open_chats.py"
 _REBUILD = "tests/integration/test_rebuild.py"
 _SCRIPTS = "tests/integration/test_lua_scripts.py"
 _SWEEP = "tests/integration/test_sweeper.py"
+_SPOOL = "tests/integration/test_spool.py"
+_REPLAY = "tests/faults/test_spool_replay.py"
 _POSTGRES_AWAY = "tests/faults/test_postgres_away.py"
 _REDIS_AWAY = "tests/faults/test_redis_away.py"
 
@@ -704,6 +706,116 @@ _DOOR_GUARDS = (
     ),
 )
 
+_SPOOL_GUARDS = (
+    _guard(
+        "spool-fsync",
+        "what a spool took survives a power cut",
+        f"{RECORDS}/spool_file.py",
+        'db.execute("PRAGMA synchronous = FULL")',
+        'db.execute("PRAGMA synchronous = NORMAL")',
+        f"{_SPOOL}::test_every_commit_is_on_the_disk_when_it_returns",
+    ),
+    _guard(
+        "spool-folder-fsync",
+        "so does the file itself",
+        "timer_service/spool.py",
+        "            os.fsync(folder)\n",
+        "            pass\n",
+        "tests/faults/test_kill_points.py::test_the_calls_are_those_of_each_kind",
+    ),
+    _guard(
+        "spool-bound",
+        "a spool leaves the disk room for others",
+        "timer_service/spool.py",
+        "if size > min(room, free):",
+        "if size < 0:",
+        f"{_SPOOL}::test_beyond_its_bound_it_refuses_and_takes_again_when_there_is_room",
+        f"{_SPOOL}::test_it_leaves_the_disk_room_for_others",
+    ),
+    _guard(
+        "replay-in-order",
+        "what waited is replayed in the order it came",
+        f"{RECORDS}/spool_file.py",
+        '"ORDER BY seq LIMIT ?",',
+        '"ORDER BY seq DESC LIMIT ?",',
+        f"{_SPOOL}::test_what_was_appended_is_taken_in_its_order_and_deleted_when_it_is_done",
+    ),
+    _guard(
+        "replay-one-arrival-at-once",
+        "two visits of a customer in one batch are two sessions",
+        "timer_service/intake_batch.py",
+        "                and all(arrivals.get(chat, since) == since for chat in chats)\n",
+        "",
+        f"{_REPLAY}"
+        "::test_a_new_customers_two_visits_are_two_sessions_though_they_come_in_one_batch",
+    ),
+    _guard(
+        "replay-at-its-receipt",
+        "what waited counts when it came, not when it is replayed",
+        "timer_service/placement.py",
+        "return self.now if self.waited_since is None else min(self.waited_since, self.now)",
+        "return self.now",
+        f"{_REPLAY}::test_a_chat_that_went_on_while_postgres_was_away_is_one_session",
+        f"{_REPLAY}::test_chats_that_ended_meanwhile_end_when_they_did",
+    ),
+    _guard(
+        "dedupe-at-replay",
+        "what was stored and not deleted from the spool is stored once",
+        "timer_service/intake_batch.py",
+        "            if name not in held:\n                fresh.setdefault",
+        "            if name:\n                fresh.setdefault",
+        f"{_REPLAY}::test_a_replayer_that_dies_between_commit_and_delete_stores_nothing_twice",
+    ),
+    _guard(
+        "replay-counts-deaths",
+        "what kills whoever replays it does so three times and no more",
+        "timer_service/spool.py",
+        "            spool_file.count_try(db, (row.seq for row in taken), 1)\n",
+        "",
+        f"{_REPLAY}::test_what_kills_whoever_replays_it_is_set_aside_without_another_death",
+    ),
+    _guard(
+        "one-replayer",
+        "one process of a host replays, so in one order",
+        "timer_service/spool.py",
+        "        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "        pass\n",
+        f"{_REPLAY}::test_one_process_of_a_host_replays",
+    ),
+    _guard(
+        "announce-first",
+        "what waits is announced before anything else is waited for",
+        "timer_service/spool_replay.py",
+        "            self._announce(self._spool)\n            if",
+        "            if",
+        f"{_REPLAY}::test_what_waits_is_announced_while_postgres_is_still_away",
+    ),
+    _guard(
+        "closers-wait-for-spools",
+        "nothing is closed that a spool's message continues",
+        "timer_service/closing.py",
+        "closable = ids if until is None else sessions.due_by(db, ids, until)",
+        "closable = ids",
+        f"{_REPLAY}::test_what_is_due_after_the_oldest_receipt_is_left_alone_until_it_is_replayed",
+    ),
+    _guard(
+        "closers-wait-after-an-outage",
+        "every host has announced itself before anything is closed",
+        "timer_service/spool_announcements.py",
+        "return NOTHING if self._steady_s() < self._settled_at_s else held_after",
+        "return held_after",
+        f"{_REPLAY}::test_after_postgres_was_away_closers_wait_for_announcements",
+    ),
+    _guard(
+        "intake-waits-for-spools",
+        "nor does the next message close what another host's spool continues",
+        "timer_service/intake_batch.py",
+        "min(arrivals[chat], self._held_after or arrivals[chat])",
+        "arrivals[chat]",
+        f"{_REPLAY}::test_intake_closes_nothing_that_another_hosts_spool_may_continue",
+    ),
+)
+
 GUARDS: tuple[Guard, ...] = (
     *_DATABASE,
     *_INTAKE_GUARDS,
@@ -712,4 +824,5 @@ GUARDS: tuple[Guard, ...] = (
     *_SWEEP_GUARDS,
     *_JOB_GUARDS,
     *_DOOR_GUARDS,
+    *_SPOOL_GUARDS,
 )

@@ -167,14 +167,14 @@ class Spool:
         """Be the one process of the host that replays, for the block; yields whether it is."""
         with self._reading():
             pass  # the folder is there
-        lock = os.open(self._folder / "replay.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with _disk_errors():
+            lock = os.open(
+                self._folder / "replay.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+            with _disk_errors():
+                is_sole = _lock_at_once(lock)
+            yield is_sole
         finally:
             os.close(lock)
 
@@ -197,8 +197,8 @@ class Spool:
     def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._writing, _disk_errors():
             db = self._open_writer()
-            db.execute("BEGIN IMMEDIATE")
             try:
+                db.execute("BEGIN IMMEDIATE")
                 answer = work(db)
                 db.execute("COMMIT")
             except BaseException:
@@ -245,6 +245,15 @@ class Spool:
         finally:
             os.close(folder)
         return spool_file.connect(path)
+
+
+def _lock_at_once(file: int) -> bool:
+    """Lock a file for this process; False where another has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

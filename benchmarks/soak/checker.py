@@ -14,6 +14,12 @@ that, when it was sent (DESIGN, section 5). The first kind is *on time*, the sec
 message that was brought again and again through an outage is on time until 60 s are over. Only a
 customer's messages move the deadline, and the one that opens a session.
 
+**A spool.** What was stored only after it was acknowledged waited in one; it counts at its receipt
+all the same. Closers and other hosts learn of it within a second, later only while that host, Redis
+or the way to either is broken; until then, and no longer, its session may be closed before it is
+there, and what belongs together may part. While something waits, a session that falls due may stay
+open, and be joined.
+
 **Never early.** A session is not closed before the idle gap has passed since each of its customer's
 messages that were on time and there by then: since they were received, and (which the service
 cannot bend) since they were first brought.
@@ -55,11 +61,18 @@ from benchmarks.soak.evidence import (
 )
 from benchmarks.soak.fakes import numbers_in, text_of
 from benchmarks.soak.history import Count, Sent, name_of
+from benchmarks.soak.schedule import REDIS, WAYS, WEBS
 
 LATE_AFTER_US = 60_000_000
 COUNT_TOLERANCE_US = 250_000
 HEALED_AFTER_US = 3_000_000
-"""How long after a fault the count may still be wrong."""
+"""How long after a fault the count may still be wrong, or a host not heard of."""
+KNOWN_WITHIN_US = 1_000_000
+"""How long after its receipt not everybody need know of a message in a spool."""
+HELD_BEFORE_US = 1_000_000
+"""How much earlier than the oldest receipt in a spool a session may fall due and be held open."""
+_KEEP_UNKNOWN = {*WEBS, *WAYS, REDIS}
+"""What must be whole for a host to be heard of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +101,12 @@ class Placed:
     def is_late(self) -> bool:
         """Whether it counts at its sending."""
         return self.counted_us != self.row.received_us
+
+    @property
+    def was_spooled(self) -> bool:
+        """Whether it was acknowledged before it was stored."""
+        acknowledged_us = self.sent.acknowledged_us
+        return acknowledged_us is not None and self.row.stored_us > acknowledged_us
 
 
 class Case:
@@ -136,12 +155,54 @@ class Case:
                 found[session.id] = min(session.closed_us, found.get(session.id, session.closed_us))
         return found
 
+    @cached_property
+    def broken(self) -> Sequence[tuple[int, int, str]]:
+        """From when until when what was broken: each fault, and a moment after it."""
+        return [
+            (one.began_us, (one.ended_us or 1 << 62) + HEALED_AFTER_US, one.target)
+            for one in self.evidence.struck
+        ]
+
+    def is_disturbed(self, began_us: int, ended_us: int) -> bool:
+        """Tell whether anything was broken between two instants, or shortly before."""
+        return any(
+            begin_us <= ended_us and began_us <= end_us for begin_us, end_us, _ in self.broken
+        )
+
+    @cached_property
+    def spooled(self) -> Sequence[Placed]:
+        """What waited in a spool."""
+        return [one for theirs in self.placed.values() for one in theirs if one.was_spooled]
+
     def late_joins(self, session_id: str) -> int:
         """Return how many messages joined a session after its close."""
         closed_us = self.closed_us.get(session_id)
         if closed_us is None:
             return 0
-        return sum(one.row.received_us > closed_us for one in self.placed.get(session_id, ()))
+        was_open = self.changes[session_id][0].became == "open"
+        return sum(
+            one.row.received_us > closed_us
+            or (was_open and one.was_spooled and one.row.stored_us > closed_us)
+            for one in self.placed.get(session_id, ())
+        )
+
+    def may_overtake(self, one: Placed, at_us: int) -> bool:
+        """Tell whether what was done at an instant need not have known of a message."""
+        if not one.was_spooled or one.row.stored_us <= at_us:
+            return False
+        received_us = one.row.received_us
+        return at_us <= received_us + KNOWN_WITHIN_US or any(
+            target in _KEEP_UNKNOWN and began_us <= at_us and received_us <= ended_us
+            for began_us, ended_us, target in self.broken
+        )
+
+    def may_be_held(self, deadline_us: int, until_us: int) -> bool:
+        """Tell whether a session may be open after its deadline, something waiting in a spool."""
+        return any(
+            one.row.received_us - HELD_BEFORE_US <= deadline_us
+            and one.row.received_us <= until_us <= one.row.stored_us + HEALED_AFTER_US
+            for one in self.spooled
+        )
 
 
 def check(evidence: Evidence) -> list[Violation]:
@@ -200,6 +261,8 @@ def check_instants(case: Case) -> Iterator[Violation]:
     for theirs in case.placed.values():
         for one in theirs:
             first_us, last_us = one.sent.first_invoked_us, one.sent.acknowledged_us
+            # While its first receipt waits in a spool, another may be stored.
+            last_us = one.row.stored_us if one.sent.calls > 1 else last_us
             is_in_time = last_us is None or one.row.received_us <= last_us
             if one.row.received_us < first_us or not is_in_time:
                 yield Violation(
@@ -218,7 +281,7 @@ def check_closed_once(case: Case) -> Iterator[Violation]:
             yield Violation("never closed", subject, "closed", f"open, {path}")
             continue
         if path == [(None, "closed")]:
-            if not theirs or not all(one.is_late for one in theirs):
+            if not theirs or not all(one.is_late or one.was_spooled for one in theirs):
                 yield Violation("closed at birth", subject, "late messages only", str(path))
         elif path != [(None, "open"), ("open", "closed")]:
             times = sum(became == "closed" for _, became in path)
@@ -243,7 +306,8 @@ def check_early(case: Case) -> Iterator[Violation]:
             if closed_us is None or one.is_late or not one.sent.is_customers:
                 continue
             there_us = max(one.row.received_us, one.sent.first_invoked_us)
-            if there_us <= closed_us < there_us + case.gap_us:
+            is_early = there_us <= closed_us < there_us + case.gap_us
+            if is_early and not case.may_overtake(one, closed_us):
                 yield Violation(
                     "closed early", f"session {session_id}",
                     f"open until {there_us + case.gap_us} for message {one.sent.number}",
@@ -263,7 +327,12 @@ def check_together(case: Case) -> Iterator[Violation]:
         theirs.sort(key=lambda one: one.row.received_us)
         for one, following in pairwise(theirs):
             apart_us = following.row.received_us - one.row.received_us
-            if apart_us < case.gap_us and one.row.session_id != following.row.session_id:
+            if (
+                apart_us < case.gap_us
+                and one.row.session_id != following.row.session_id
+                and not case.may_overtake(one, following.row.received_us)
+                and not _was_closed_too_soon(case, one, following)
+            ):
                 yield Violation(
                     "split", f"messages {one.sent.number} and {following.sent.number}",
                     f"one session, being {apart_us} µs apart",
@@ -271,18 +340,30 @@ def check_together(case: Case) -> Iterator[Violation]:
                 )  # fmt: skip
 
 
+def _was_closed_too_soon(case: Case, one: Placed, following: Placed) -> bool:
+    """Tell whether the session of one closed before it was there, as it may, and another began."""
+    closed_us = case.closed_us.get(one.row.session_id)
+    return (
+        closed_us is not None
+        and closed_us <= following.row.received_us
+        and case.may_overtake(one, closed_us)
+    )
+
+
 def check_apart(case: Case) -> Iterator[Violation]:
     """In a session every message comes within the gap of a touch, and before the close."""
     for session_id, theirs in case.placed.items():
+        opening = _opening(theirs)
         touched_us = theirs[0].counted_us
         for one in theirs:
             silence_us = one.counted_us - touched_us
-            if silence_us > case.gap_us or (silence_us == case.gap_us and not one.is_late):
+            has_ended = silence_us > case.gap_us or (silence_us == case.gap_us and not one.is_late)
+            if has_ended and not case.may_be_held(touched_us + case.gap_us, one.counted_us):
                 yield Violation(
                     "overstayed", f"message {one.sent.number}", "a session of its own",
                     f"session {session_id}, {silence_us} µs after its last touch",
                 )  # fmt: skip
-            if one.sent.is_customers:
+            if one.sent.is_customers or one is opening:
                 touched_us = max(touched_us, one.counted_us)
             closed_us = case.closed_us.get(session_id)
             if closed_us is not None and not one.is_late and one.row.received_us > closed_us:
@@ -299,14 +380,24 @@ def check_deadlines(case: Case) -> Iterator[Violation]:
         closed_us = case.closed_us.get(session_id)
         if session.close_reason != "idle" or closed_us is None:
             continue
-        there = [one for one in theirs if one.row.received_us <= closed_us]
-        touches = [one.counted_us for one in there if one.sent.is_customers]
-        expected_us = max([one.counted_us for one in there[:1]] + touches, default=0) + case.gap_us
+        there = [
+            one
+            for one in theirs
+            if (one.row.stored_us if one.was_spooled else one.row.received_us) <= closed_us
+        ]
+        opening = _opening(theirs)
+        touches = [one.counted_us for one in there if one.sent.is_customers or one is opening]
+        expected_us = max(touches, default=0) + case.gap_us
         if session.deadline_us != expected_us:
             yield Violation(
                 "wrong deadline", f"session {session_id}", str(expected_us),
                 str(session.deadline_us),
             )  # fmt: skip
+
+
+def _opening(theirs: Sequence[Placed]) -> Placed:
+    """Return the message that a session began with: the first of it that was there."""
+    return min(theirs, key=lambda one: (one.row.stored_us, one.counted_us, one.row.received_us))
 
 
 def check_one_open(case: Case) -> Iterator[Violation]:
@@ -408,7 +499,7 @@ def check_counts(case: Case) -> Iterator[Violation]:
         if session is None or not theirs or changes[0].became != "open":
             continue
         possible[session.business_id].add(theirs[0].row.received_us, session.deadline_us)
-        for began_us, ended_us in _sure_spans(theirs, case.gap_us):
+        for began_us, ended_us in _sure_spans(case, theirs):
             sure[session.business_id].add(began_us, ended_us)
     for spans in (*sure.values(), *possible.values()):
         spans.sort()
@@ -448,19 +539,24 @@ class _Spans:
         return max(0, bisect_right(self._begins, began_by_us) - ended)
 
 
-def _sure_spans(theirs: Sequence[Placed], gap_us: int) -> list[tuple[int, int]]:
+def _sure_spans(case: Case, theirs: Sequence[Placed]) -> list[tuple[int, int]]:
     """Return when a session was active beyond doubt.
 
-    Each touch makes it so from its acknowledgement on, if whoever took it was also the one who
-    answered: Redis knows by then. (The answer to a repeated call may overtake the first.)
+    Each touch makes it so from its acknowledgement on, or from its storing where it waited in a
+    spool, if whoever took it was also the one who answered: Redis knows by then. (The answer to a
+    repeated call may overtake the first.) One during a fault is acknowledged though Redis was not
+    told: at the end of the touch before it, up to a gap later, the session is not counted until
+    that event is looked into, so such a touch makes nothing sure.
     """
     spans: list[tuple[int, int]] = []
     for nth, one in enumerate(theirs):
         touches = one.sent.is_customers or nth == 0
-        began_us = one.sent.acknowledged_us
-        if not touches or began_us is None or not one.sent.was_taken_at_once:
+        if not touches or one.sent.acknowledged_us is None or not one.sent.was_taken_at_once:
             continue
-        ended_us = one.row.received_us + gap_us
+        began_us = max(one.sent.acknowledged_us, one.row.stored_us)
+        ended_us = one.row.received_us + case.gap_us
+        if case.is_disturbed(one.row.received_us, began_us):
+            continue
         if spans and began_us <= spans[-1][1]:
             spans[-1] = (spans[-1][0], max(ended_us, spans[-1][1]))
         elif began_us < ended_us:
@@ -470,12 +566,6 @@ def _sure_spans(theirs: Sequence[Placed], gap_us: int) -> list[tuple[int, int]]:
 
 def undisturbed(case: Case) -> Iterator[Count]:
     """Yield the readings during which, and shortly before which, nothing was broken."""
-    broken = [
-        (one.began_us, (one.ended_us or 1 << 62) + HEALED_AFTER_US) for one in case.evidence.struck
-    ]
     for reading in case.evidence.counts:
-        if not any(
-            began_us <= reading.after_us and reading.before_us <= ended_us
-            for began_us, ended_us in broken
-        ):
+        if not case.is_disturbed(reading.before_us, reading.after_us):
             yield reading

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from redis import Redis
+from redis import Redis, RedisError
 
 from benchmarks.rig import Rig
 from benchmarks.soak.history import History
@@ -105,8 +105,10 @@ class Deployment:
             "TIMER_DATABASE_URL": self.ways[POSTGRES_WAY].url(self.rig.database_url),
         }
         for name, argv in commands.items():
-            spec = ChildSpec(name, argv, env=beyond if name in BEYOND else self.rig.env)
-            self._kept[name] = _Kept(self.rig.begin(spec), monotonic_s())
+            env = beyond if name in BEYOND else self.rig.env
+            if name in WEBS:  # each on a machine, and so with a disk, of its own
+                env = {**env, "TIMER_SPOOL_DIR": str(self.rig.folder / f"spool-{name}")}
+            self._kept[name] = _Kept(self.rig.begin(ChildSpec(name, argv, env=env)), monotonic_s())
         self.pump(lambda: self.is_up() and is_ready(), READY_WITHIN_S, "the deployment is ready")
 
     def is_up(self) -> bool:
@@ -186,6 +188,17 @@ class Deployment:
     def postgres(self) -> psycopg.Connection:
         """Connect to Postgres, each statement for itself."""
         return psycopg.connect(self.rig.database_url, autocommit=True, connect_timeout=3)
+
+    def answers(self, server: str) -> bool:
+        """Tell whether Redis or Postgres serves."""
+        try:
+            if server == REDIS:
+                with self.redis() as client:
+                    return bool(client.ping())
+            with self.postgres() as db:
+                return db.execute("SELECT 1").fetchone() is not None
+        except (RedisError, psycopg.Error):
+            return False
 
     def forget_redis_data(self) -> None:
         """Remove what Redis wrote to its disk; it must be down."""

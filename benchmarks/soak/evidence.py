@@ -51,6 +51,8 @@ class MessageRow:
     received_us: int
     phone: str | None
     """Of the contact whose session it is in."""
+    stored_us: int
+    """When the transaction that stored it was committed, as Postgres noted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ def read_rows(database_url: str) -> Rows:
     with psycopg.connect(database_url) as db:
         messages = db.execute(f"""
             SELECT m.id::text, m.connection_id::text, m.provider_message_id, m.session_id::text,
-              m.text, m.direction, {_US.format("m.received_at")}, k.value
+              m.text, m.direction, {_US.format("m.received_at")}, k.value,
+              {_US.format("pg_xact_commit_timestamp(m.xmin)")}
             FROM messages m JOIN sessions s ON s.id = m.session_id
             LEFT JOIN contact_ids k ON k.contact_id = s.contact_id AND k.kind = 'phone'
             """).fetchall()

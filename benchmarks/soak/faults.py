@@ -20,10 +20,13 @@ from benchmarks.soak.history import History, Struck, now_us
 from benchmarks.soak.schedule import POSTGRES, REDIS, Fault, Schedule
 from tests.support.tcp_proxy import TcpProxy, Way
 from timer_service.child_process import kill_group
+from timer_service.clock import monotonic_s
 from timer_service.errors import TimerServiceError
 
 _APPLICATION = "timer-service"
 _EVERY_NTH_KEY = 5
+ANSWERS_WITHIN_S = 60.0
+_LOOK_EVERY_S = 0.05
 
 
 class Faults:
@@ -65,6 +68,11 @@ class Faults:
                 self._over.wait(fault.length_s)
         except (OSError, RedisError, psycopg.Error, TimerServiceError) as error:
             struck.failure = f"{type(error).__name__}: {error}"
+        if fault.target in {POSTGRES, REDIS}:
+            # It may recover for seconds; what the service owes, it owes from there on.
+            gives_up_s = monotonic_s() + ANSWERS_WITHIN_S
+            while not self._deployment.answers(fault.target) and monotonic_s() < gives_up_s:
+                self._over.wait(_LOOK_EVERY_S)
         struck.ended_us = now_us()
         self._history.note("healed", kind=fault.kind, target=fault.target, failure=struck.failure)
 

@@ -230,6 +230,8 @@ def _tell(
     report.figure("counts judged", sum(1 for _ in undisturbed(case)), f"of {len(history.counts)}")
     report.figure("summaries by", len(evidence.rows.summaries), _by_summarizer(evidence))
     report.figure("told more than once", _told_again(evidence), "sessions")
+    report.figure("waited in a spool", len(case.spooled), "messages")
+    report.figure("stored after their session's close", _too_late(case), "of them")
     report.figure("drained", round(drained_s, 1), "s after the last message")
     report.figure("processes that ended by themselves", len(history.deaths), "")
     report.table(
@@ -259,6 +261,12 @@ def _tell(
 def _by_summarizer(evidence: Evidence) -> str:
     found = Counter(one.summarizer for one in evidence.rows.summaries)
     return json.dumps(found)
+
+
+def _too_late(case: Case) -> int:
+    return sum(
+        one.row.stored_us > case.closed_us.get(one.row.session_id, 1 << 62) for one in case.spooled
+    )
 
 
 def _told_again(evidence: Evidence) -> int:

@@ -119,6 +119,15 @@ def test_the_calls_are_those_of_each_kind(points: KillPoints) -> None:
     calls = points.calls_of("claim_and_close")
     assert [one.split()[0] for one in calls].count("redis") >= 3
     assert any("close_sessions" in one for one in calls)
+    calls = points.calls_of("spool")
+    assert calls.count("file fsync") == 2  # of the folder, by who reads and by who writes
+    assert "file flock" in calls
+    appended, taken, deleted = (
+        next(nth for nth, one in enumerate(calls) if one.startswith(f"sqlite {what}"))
+        for what in ("INSERT INTO spooled", "UPDATE spooled SET tries", "DELETE FROM spooled")
+    )
+    announced = calls.index("redis pipeline of 2")
+    assert appended < announced < taken < deleted
 
 
 class TestWhatTheInvariantsNotice:

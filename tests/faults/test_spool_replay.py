@@ -215,6 +215,15 @@ def wait_for_announcements(world: World) -> None:
     world.spools._read_at_s = None
 
 
+def test_what_waits_is_announced_while_postgres_is_still_away(
+    world: World, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received_at = host.hear("waits", 30)
+    monkeypatch.setattr(host.keeper, "_answers", lambda: False)
+    assert host.replay() == 0
+    assert near(world.spools.read()[host.spool.id], received_at)
+
+
 @pytest.mark.parametrize("place", ["redis", "postgres"])
 def test_either_place_is_enough_to_announce_in(world: World, host: Host, place: str) -> None:
     session_id = world.hear().session_id

@@ -1,19 +1,24 @@
 """Counts what a process asks of the outside, and lets it fail at exactly one of those calls.
 
 A call is one round trip: a Redis command or pipeline, a Postgres statement or commit, an HTTP
-request. Whatever a process does between two calls nobody outside can tell apart, so failing before
-and after each of them is failing everywhere. A library whose calls are to be counted as well (a
-file that is synced, a queue of another kind) gets a function beside `_watch_redis`.
+request, a statement to an SQLite file, a file or folder that is synced or locked. Whatever a
+process does between two calls nobody outside can tell apart, so failing before and after each of
+them is failing everywhere. A library whose calls are to be counted as well gets a function beside
+`_watch_redis`.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
+import sqlite3
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 from unittest.mock import patch
 
@@ -96,7 +101,13 @@ class Fuse:
 @contextmanager
 def watching(fuse: Fuse) -> Iterator[None]:
     """Let every external call of this process go through the fuse."""
-    with _watch_redis(fuse), _watch_postgres(fuse), _watch_http(fuse):
+    with (
+        _watch_redis(fuse),
+        _watch_postgres(fuse),
+        _watch_http(fuse),
+        _watch_sqlite(fuse),
+        _watch_files(fuse),
+    ):
         yield
 
 
@@ -159,4 +170,44 @@ def _watch_http(fuse: Fuse) -> Iterator[None]:
         return fuse.around(f"http {request.method}", lambda: handle(self, request), cut)
 
     with patch.object(httpx2.HTTPTransport, "handle_request", handle_request):
+        yield
+
+
+@contextmanager
+def _watch_sqlite(fuse: Fuse) -> Iterator[None]:
+    def cut() -> NoReturn:
+        raise sqlite3.OperationalError("cut by the test")
+
+    class Counted(sqlite3.Connection):
+        def execute(self, *args: Any) -> sqlite3.Cursor:
+            return fuse.around(_statement(args[0]), partial(super().execute, *args), cut)
+
+        def executemany(self, *args: Any) -> sqlite3.Cursor:
+            return fuse.around(_statement(args[0]), partial(super().executemany, *args), cut)
+
+        def executescript(self, *args: Any) -> sqlite3.Cursor:
+            return fuse.around(_statement(args[0]), partial(super().executescript, *args), cut)
+
+    with patch.object(sqlite3, "connect", partial(sqlite3.connect, factory=Counted)):
+        yield
+
+
+def _statement(sql: str) -> str:
+    return f"sqlite {' '.join(sql.split())[:60]}"
+
+
+@contextmanager
+def _watch_files(fuse: Fuse) -> Iterator[None]:
+    fsync, flock = os.fsync, fcntl.flock
+
+    def cut() -> NoReturn:
+        raise OSError(errno.EIO, "cut by the test")
+
+    def counted_fsync(file: int) -> None:
+        fuse.around("file fsync", partial(fsync, file), cut)
+
+    def counted_flock(file: int, operation: int) -> None:
+        fuse.around("file flock", partial(flock, file, operation), cut)
+
+    with patch.object(os, "fsync", counted_fsync), patch.object(fcntl, "flock", counted_flock):
         yield

@@ -10,23 +10,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 from uuid import UUID
 
+from werkzeug.exceptions import ServiceUnavailable
+
 from tests.support.builders import DANA, NOAM, World
 from tests.support.time_travel import pass_time
+from timer_http.webhook_delivery import Delivery
 from timer_service import rebuild
 from timer_service.callback_job import call_back
 from timer_service.closing import Closer
+from timer_service.connection_directory import ConnectionDirectory, KnownConnection
 from timer_service.database import Database
+from timer_service.errors import TimerServiceError
 from timer_service.ids import BusinessId, ConnectionId, SessionId
 from timer_service.intake import Intake
 from timer_service.keys import Member
 from timer_service.live_chats import Arm, ClaimResult, LiveChats
-from timer_service.messages import ContactIds, InboundMessage, OwnMessage
+from timer_service.messages import ContactIds, InboundMessage, OwnMessage, ProviderName
 from timer_service.pacer import LEASE_MS
+from timer_service.secret_box import SecretBox
 from timer_service.service import TimerService
+from timer_service.spool import Spool, SpoolFull
+from timer_service.spool_announcements import SpoolAnnouncements
+from timer_service.spool_replay import SpoolKeeper
 from timer_service.summarize_job import SummaryWorker, summarize_session
 from timer_service.summarizers import ExtractiveSummarizer
 from timer_service.sweeper import Sweeper
@@ -35,6 +48,7 @@ Args = dict[str, Any]
 
 GAP_S = 900
 TOLD_FILE = "KILL_POINTS_TOLD_FILE"
+META = ProviderName.META
 CALLBACK = f"{__name__}.note_closed"
 LID = ContactIds(lid="77000000000001")
 BOTH = ContactIds(phone=DANA.phone, lid=LID.lid)
@@ -53,11 +67,13 @@ class Services(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``repeats``: whoever asked asks again until it is answered."""
+    """``repeats``: whoever asked asks again until it is answered. ``keeps_others_waiting``: while
+    it hangs it may hold what the others need; they do its work when it goes on, or is dead."""
 
     prepare: Callable[[World], Args]
     act: Callable[[Services, Args], object]
     repeats: bool = False
+    keeps_others_waiting: bool = False
     check: Callable[[World, Args], Iterator[str]] = lambda _world, _args: iter(())
 
 
@@ -310,6 +326,102 @@ def _call_back(_services: Services, args: Args) -> None:
     call_back(args["session"], args["callback"], 1)
 
 
+# webhooks taken into the spool while Postgres is away, and replayed when it is back
+
+
+def _prepare_spooling(world: World) -> Args:
+    world.record(_message("first", DANA))
+    pass_time(world, 300)
+    return _args(world, "first", *_CAME_AGO_S, key=world.encryption_key)
+
+
+_CAME_AGO_S = {"visit": 2 * GAP_S, "second": 20}
+_NOBODY = "postgresql://nobody@127.0.0.1:1/nothing"
+_TRIES = 3
+
+
+def _spool_and_replay(services: Services, args: Args) -> None:
+    """Be a web process that takes in while Postgres is away, and replays when it is back.
+
+    Raises:
+        SpoolFull: the gateway was refused again and again, or not all could be replayed.
+    """
+    database, follow_up = services.database, services.intake._follow_up
+    spool = Spool(Path(args["files"]) / "spool")
+    announcements = SpoolAnnouncements(
+        database,
+        services.live_chats._client,
+        steady_s=lambda: 0.0,  # or a slow machine would read others' announcements more often
+    )
+    keeper = SpoolKeeper(
+        spool,
+        intake=Intake(
+            database, follow_up, held_after=lambda: announcements.held_after(but=spool.id)
+        ),
+        database=database,
+        announcements=announcements,
+        directory=ConnectionDirectory(database, SecretBox([args["key"]])),
+    )
+    try:
+        _bring_all(Intake(Database.for_requests(_NOBODY), follow_up), spool, args)
+        _replay(keeper, spool)
+    finally:
+        spool.close()
+
+
+def _bring_all(intake: Intake, spool: Spool, args: Args) -> None:
+    """Be a gateway: bring each message until it is acknowledged, and no more after that."""
+    connection = KnownConnection(
+        ConnectionId(UUID(args["connection"])), BusinessId(UUID(int=0)), META, "", None, {}
+    )
+    acknowledged = Path(args["files"]) / "acknowledged"
+    acknowledged.touch()
+    for name, ago_s in _CAME_AGO_S.items():
+        for _ in range(_TRIES):
+            if name in acknowledged.read_text().split():
+                break
+            delivery = Delivery(META, intake, spool)
+            delivery._received_at -= timedelta(seconds=ago_s)
+            delivery.add(connection, _message(name, DANA))
+            with suppress(ServiceUnavailable):
+                delivery.hand_over()
+                with acknowledged.open("a") as lines:
+                    lines.write(f"{name}\n")
+        else:
+            raise SpoolFull(f"{name} was refused")
+
+
+def _replay(keeper: SpoolKeeper, spool: Spool) -> None:
+    """Be the thread that keeps the spool, until nothing is in it and that is said."""
+    for _ in range(_TRIES):
+        with suppress(TimerServiceError):
+            keeper.keep_once(Event())
+            if not keeper._is_announced and not spool.is_waiting:
+                return
+    raise SpoolFull("something waits")
+
+
+def _check_spooled(world: World, args: Args) -> Iterator[str]:
+    rows = world.read(
+        "SELECT array_agg(provider_message_id ORDER BY placed_at) AS names "
+        "FROM messages GROUP BY session_id"
+    )
+    found = sorted(row["names"] for row in rows)
+    if found != [["first", "second"], ["visit"]]:
+        yield f"the sessions are {found}"
+    if world.spools.read():
+        yield "a spool is announced"
+    spool = Spool(Path(args["files"]) / "spool")
+    try:
+        state = spool.state()
+        if state.waiting or state.parked:
+            yield f"{state.waiting} wait in the spool, {state.parked} are set aside"
+    except SpoolFull as error:
+        yield str(error)
+    finally:
+        spool.close()
+
+
 def work_off(_services: Services, args: Args) -> None:
     """Run jobs by their ids, each twice: every job may run twice."""
     for job_id in args["jobs"]:
@@ -333,8 +445,15 @@ SCENARIOS = {
     "summarize": Scenario(_prepare_closed, _summarize),
     "summarize_by_model": Scenario(_prepare_closed, _summarize_by_model),
     "callback": Scenario(_prepare_told, _call_back),
+    "spool": Scenario(
+        _prepare_spooling,
+        _spool_and_replay,
+        repeats=True,
+        keeps_others_waiting=True,
+        check=_check_spooled,
+    ),
 }
-"""Every duty there is; a new one (the spool, sending) is a new line here."""
+"""Every duty there is; a new one (sending) is a new line here."""
 
 WORK_OFF = "work_off"
 ACTS = {WORK_OFF: work_off, **{name: one.act for name, one in SCENARIOS.items()}}

@@ -86,7 +86,7 @@ class World:
         )
         direction = "in" if is_customers else "out"
         self.messages[number] = MessageRow(
-            f"row-{number}", LINE, name, session, text_of(number), direction, at, PHONE
+            f"row-{number}", LINE, name, session, text_of(number), direction, at, PHONE, at + 1_000
         )
 
     def hold(
@@ -128,6 +128,10 @@ class World:
 
     def move(self, number: int, **changes: Any) -> None:
         self.messages[number] = replace(self.messages[number], **changes)
+
+    def spool(self, number: int, until_s: float) -> None:
+        """Let a message wait in a spool."""
+        self.move(number, stored_us=T0 + int(until_s * S))
 
     def summarise(self, session: str, **changes: Any) -> None:
         self.summaries[session] = replace(self.summaries[session], **changes)
@@ -403,6 +407,104 @@ def test_each_flaw_is_found(break_it: Callable[[World], None], kind: str) -> Non
     assert kind in world.kinds()
 
 
+def close_without_what_waits(world: World) -> None:
+    """The last message of A waits, and A closes two seconds after it came, all being well."""
+    world.spool(2, 6.0)
+    world.change("A", deadline_us=T0 + 3 * S, closed_us=T0 + int(4.1 * S))
+    world.shift_change("A", "closed", int(-0.904 * S))
+
+
+def split_by_a_spool(world: World) -> None:
+    world.spool(1, 6.0)
+    split(world)
+
+
+def stay_on_though_nothing_waits_any_more(world: World) -> None:
+    world.spool(2, 4.0)
+    overstay(world)
+
+
+def close_twice_what_waited(world: World) -> None:
+    world.spool(4, 11.0)
+    close_again(world)
+
+
+class TestWithASpool:
+    @pytest.mark.parametrize(
+        ("break_it", "kind"),
+        [
+            (close_without_what_waits, "closed early"),
+            (split_by_a_spool, "split"),
+            (stay_on_though_nothing_waits_any_more, "overstayed"),
+            (close_twice_what_waited, "closed twice"),
+        ],
+    )
+    def test_each_flaw_is_found(self, break_it: Callable[[World], None], kind: str) -> None:
+        world = World()
+        break_it(world)
+        assert kind in world.kinds()
+
+    def test_what_waited_and_came_in_time_is_none(self) -> None:
+        world = World()
+        world.spool(4, 11.0)
+        assert world.kinds() == set()
+
+    def test_a_count_without_what_waits_is_none(self) -> None:
+        world = World()
+        world.spool(4, 11.0)
+        world.counts.append(world.count(10, 0))
+        assert world.kinds() == set()
+
+    @pytest.mark.parametrize("target", ["web-2", "redis", "way to postgres"])
+    def test_a_close_that_could_not_know_of_it_is_none(self, target: str) -> None:
+        world = World()
+        close_without_what_waits(world)
+        world.struck.append(Struck("partition", target, T0 + 3 * S, T0 + 4 * S))
+        assert world.kinds() == set()
+
+    def test_a_fault_that_lets_hosts_be_heard_is_no_reason(self) -> None:
+        world = World()
+        close_without_what_waits(world)
+        world.struck.append(Struck("down", "postgres", T0 + 3 * S, T0 + 4 * S))
+        assert world.kinds() == {"closed early"}
+
+    def test_a_close_that_overtook_it_by_a_moment_is_none(self) -> None:
+        world = World()
+        close_without_what_waits(world)
+        world.change("A", closed_us=T0 + 3 * S)
+        world.shift_change("A", "closed", -1 * S)
+        assert world.kinds() == set()
+
+    def test_a_session_that_stays_open_while_something_waits_is_none(self) -> None:
+        world = World()
+        world.say(7, "E", 50.0)
+        world.say(8, "E", 53.5)
+        world.hold("E", 50.0, deadline_s=56.5, closed_s=56.6)
+        world.say(9, "F", 52.9)
+        world.hold("F", 52.9, deadline_s=55.9, closed_s=56.0)
+        world.sessions["F"] = replace(world.sessions["F"], contact_id="another")
+        assert "overstayed" in world.kinds()
+        world.spool(9, 54.0)
+        assert world.kinds() == set()
+
+    def test_what_was_stored_from_a_second_call_is_none(self) -> None:
+        world = World()
+        date_after_it_was_acknowledged(world)
+        world.spool(2, 3.0)
+        world.sent[2].calls = 2
+        world.change("A", deadline_us=T0 + 5 * S + 4_000)
+        assert world.kinds() == set()
+
+    def test_a_session_that_the_agents_second_message_opened_is_none(self) -> None:
+        """The first waited; an agent's message moves the deadline only where it opens."""
+        world = World()
+        world.say(7, "E", 50.0, is_customers=False)
+        world.say(8, "E", 51.0, is_customers=False)
+        world.spool(7, 52.0)
+        world.hold("E", 50.0, deadline_s=54.0, closed_s=54.1, is_summarised=False)
+        assert world.kinds() == set()
+
+
 class TestWhatIsNoFlaw:
     def test_a_refused_message_that_is_not_there(self) -> None:
         world = World()
@@ -427,6 +529,17 @@ class TestWhatIsNoFlaw:
         world = World()
         world.counts.append(world.count(10, 0))
         world.struck.append(Struck("flush", "redis", T0 + 8 * S, T0 + 9 * S))
+        assert world.kinds() == set()
+
+    def test_a_count_without_a_session_whose_touch_redis_may_not_have_been_told_of(self) -> None:
+        """At the end of the touch before it, for as long as its event is looked into."""
+        world = World()
+        world.say(7, "E", 50.0)
+        world.say(8, "E", 52.9)
+        world.hold("E", 50.0, deadline_s=55.9, closed_s=56.0)
+        world.counts.append(world.count(53.5, 0))
+        assert world.kinds() == {"wrong count"}
+        world.struck.append(Struck("lose_script", "way to redis", T0 + 49 * S, T0 + int(50.1 * S)))
         assert world.kinds() == set()
 
     def test_a_count_without_a_session_whose_first_message_is_not_answered_yet(self) -> None:
