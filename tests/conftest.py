@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, reason in missing.items():
             if item.get_closest_marker(marker) is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Spread the tests where several processes run them."""
+    from tests.support.spreading import ByWhatTheyShare  # noqa: PLC0415 - one process needs none
+
+    return ByWhatTheyShare(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -73,12 +82,20 @@ def postgres_server() -> Iterator[PostgresServer]:
     server.destroy()
 
 
-@pytest.fixture
-def own_postgres_server() -> Iterator[PostgresServer]:
-    """Serve one test, which may kill and restart it."""
+@pytest.fixture(scope="session")
+def mortal_postgres_server() -> Iterator[PostgresServer]:
+    """Hold a Postgres that tests may kill; they take `own_postgres_server`, which runs."""
     server = PostgresServer()
     yield server
     server.destroy()
+
+
+@pytest.fixture
+def own_postgres_server(mortal_postgres_server: PostgresServer) -> PostgresServer:
+    """Serve one test, which may kill and restart it."""
+    if not mortal_postgres_server.is_running:
+        mortal_postgres_server.start()
+    return mortal_postgres_server
 
 
 @pytest.fixture

@@ -84,6 +84,7 @@ class Shop:
         page.locator("#key").fill(self.key)
         page.locator("main button").click()
         expect(page).to_have_url(self.address)
+        page.wait_for_load_state()  # the address is there before the page and its styles are
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +175,7 @@ def test_the_number_is_the_largest_thing_on_the_page(console: Console, page: Pag
     shop = console.open_shop()
     shop.hear("hello")
     shop.sign_in(page)
+    expect(page.locator("[data-active-chats]")).to_have_text("1", timeout=PATIENCE_MS)
     sizes = page.evaluate("""() => [...document.querySelectorAll('body *')].map(
         one => [parseFloat(getComputedStyle(one).fontSize), 'activeChats' in one.dataset])""")
     largest = max(size for size, _ in sizes)

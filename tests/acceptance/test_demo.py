@@ -57,7 +57,7 @@ def lines_with(output: str, words: str) -> list[str]:
 
 
 def test_the_demo_tells_its_whole_story_unattended() -> None:
-    done = run("demo", "--speed", "2")
+    done = run("demo", "--speed", "5")
     out = done.stdout
     assert done.returncode == 0, out + done.stderr
     assert len(lines_with(out, " closed    session")) == 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -101,10 +101,10 @@ def test_a_postgres_without_a_free_connection_refuses_nobody(
     own_postgres_server: PostgresServer, redis_url: str, tmp_path: Path
 ) -> None:
     url = own_postgres_server.make_database()
-    with psycopg.connect(url, autocommit=True) as db:
-        db.execute("ALTER SYSTEM SET max_connections = 12")
-    own_postgres_server.restart()
-    with Front(url, redis_url, tmp_path / "spool", threads=32) as front:
+    with (
+        few_connections(own_postgres_server, url),
+        Front(url, redis_url, tmp_path / "spool", threads=32) as front,
+    ):
         hogs = take_all_connections(url)
         front.services.database._engine.dispose()
         hogs += take_all_connections(url)
@@ -112,6 +112,20 @@ def test_a_postgres_without_a_free_connection_refuses_nobody(
         for hog in hogs:
             hog.close()
         check(front, answers, ["first"])
+
+
+@contextmanager
+def few_connections(server: PostgresServer, url: str) -> Iterator[None]:
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute("ALTER SYSTEM SET max_connections = 12")
+    server.restart()
+    try:
+        yield
+    finally:
+        server.restart()  # or none may be left to say it by
+        with psycopg.connect(url, autocommit=True) as db:
+            db.execute("ALTER SYSTEM RESET max_connections")
+        server.restart()
 
 
 def take_all_connections(url: str) -> list[psycopg.Connection]:

@@ -33,14 +33,21 @@ OUTAGE_S = 5.0
 STEADY, LEAVING = (1, 2), (3, 4)
 
 
-@pytest.fixture
-def parts(own_postgres_server: PostgresServer) -> Iterator[Parts]:
-    """Give web with a spool, a listener and a worker, on a Postgres of their own."""
+@pytest.fixture(scope="module")
+def all_parts(mortal_postgres_server: PostgresServer) -> Iterator[Parts]:
+    """Hold web with a spool, a listener and a worker; tests take `parts`."""
     folder = Path(tempfile.mkdtemp(prefix="timer-outage-"))
-    parts = Parts(folder, own_postgres_server, TIMER_SPOOL_DIR=str(folder / "spool"))
-    parts.make_ready()
+    parts = Parts(folder, mortal_postgres_server, TIMER_SPOOL_DIR=str(folder / "spool"))
     yield parts
     parts.destroy()
+
+
+@pytest.fixture
+def parts(own_postgres_server: PostgresServer, all_parts: Parts) -> Parts:
+    """Return them ready, on a Postgres that may go."""
+    assert own_postgres_server.is_running
+    all_parts.make_ready()
+    return all_parts
 
 
 @pytest.fixture

@@ -407,6 +407,30 @@ class TestItsOwnWords:
         assert bootstrap.main(["test", "-k", "word"]) == 0
         assert calls == [["-m", "pytest", "-m", "not slow", "-k", "word"]]
 
+    def test_all_is_run_by_two_processes_and_faults_by_one_afterwards(
+        self, bootstrap: ModuleType, calls: list[list[str]]
+    ) -> None:
+        assert bootstrap.main(["test", "--durations=60"]) == 0
+        in_two = ["-n", "2", "--no-loadscope-reorder", "--ignore=tests/faults"]
+        assert calls == [
+            ["-m", "pytest", *turn, "-m", "not slow", "--durations=60"]
+            for turn in (in_two, ["tests/faults"])
+        ]
+
+    @pytest.mark.parametrize("turn", ["--ignore=tests/faults", "tests/faults"])
+    def test_it_fails_where_either_turn_does(
+        self, bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, turn: str
+    ) -> None:
+        monkeypatch.setattr(bootstrap, "ensure_environment", lambda: None)
+        monkeypatch.setattr(bootstrap, "call", lambda argv: int(turn in argv))
+        assert bootstrap.main(["test"]) == 1
+
+    def test_what_is_slow_is_run_by_one_process(
+        self, bootstrap: ModuleType, calls: list[list[str]]
+    ) -> None:
+        assert bootstrap.main(["test", "--slow"]) == 0
+        assert calls == [["-m", "pytest"]]
+
     def test_test_slow_leaves_out_nothing(
         self, bootstrap: ModuleType, calls: list[list[str]]
     ) -> None:
@@ -415,13 +439,13 @@ class TestItsOwnWords:
 
     def test_check_is_lint_and_test(self, bootstrap: ModuleType, calls: list[list[str]]) -> None:
         assert bootstrap.main(["check"]) == 0
-        assert [" ".join(call[:3]) for call in calls[:-1]] == [
+        assert [" ".join(call[:3]) for call in calls[:-2]] == [
             "-m ruff check",
             "-m ruff format",
             "-m mypy",
             str(bootstrap.VENV / "bin" / "lint-imports"),
         ]
-        assert calls[-1][:2] == ["-m", "pytest"]
+        assert [call[:2] for call in calls[-2:]] == [["-m", "pytest"]] * 2
 
     @pytest.mark.parametrize("failing", ["mypy", "check", "pytest"])
     def test_one_failure_fails_the_check_but_the_rest_still_runs(
@@ -436,7 +460,7 @@ class TestItsOwnWords:
         monkeypatch.setattr(bootstrap, "ensure_environment", lambda: None)
         monkeypatch.setattr(bootstrap, "call", call)
         assert bootstrap.main(["check"]) == 1
-        assert len(told) == 5
+        assert len(told) == 6
 
     def test_lint_names_what_failed(
         self,

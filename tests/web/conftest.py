@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from cryptography.fernet import Fernet
 from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from tests.support.live_sessions import trust
 from tests.support.servers import RedisServer
-from tests.web.shop import ADMIN_KEY, Shop
+from tests.web.shop import Shop, settings_for
 from timer_http import create_app
 from timer_service.settings import Settings
 from timer_service.wiring import WebServices, build_web
@@ -21,13 +20,7 @@ from timer_service.wiring import WebServices, build_web
 
 @pytest.fixture
 def settings(database_url: str, redis_url: str) -> Settings:
-    return Settings(
-        database_url=database_url,
-        redis_url=redis_url,
-        encryption_keys=Fernet.generate_key().decode(),
-        admin_key=ADMIN_KEY,
-        public_url="https://timer.example",
-    )
+    return settings_for(database_url, redis_url)
 
 
 @contextmanager

@@ -10,11 +10,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from cryptography.fernet import Fernet
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from timer_service.settings import Settings
+
 ADMIN_KEY = "tsa_" + "a" * 43
 _numbers = itertools.count(100_000_000_000_001)
+
+
+def settings_for(database_url: str, redis_url: str) -> Settings:
+    """Return the settings of an application on these servers."""
+    return Settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        encryption_keys=Fernet.generate_key().decode(),
+        admin_key=ADMIN_KEY,
+        public_url="https://timer.example",
+    )
 
 
 def bearer(key: str) -> dict[str, str]:
