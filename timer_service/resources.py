@@ -240,9 +240,12 @@ class Contact(Resource):
 
     @classmethod
     def of(cls, row: RowMapping) -> Contact:
-        """Read a row of `records.contacts`; the best id is a phone, else ``lid:…``, ``bsuid:…``."""
+        """Read a row of `records.contacts`, its ids in the order they were learnt.
+
+        The best id is the newest phone, else ``lid:…``, ``bsuid:…``.
+        """
         ids = [ContactId(kind=kind, value=value) for kind, value in row["ids"] or ()]
-        best = sorted(ids, key=lambda one: ("phone", "lid", "bsuid").index(one.kind))
+        best = sorted(ids[::-1], key=lambda one: ("phone", "lid", "bsuid").index(one.kind))
         shown = ""
         if best:
             shown = best[0].value if best[0].kind == "phone" else f"{best[0].kind}:{best[0].value}"
