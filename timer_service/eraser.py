@@ -21,7 +21,7 @@ from timer_service.database import Database
 from timer_service.errors import TimerServiceError
 from timer_service.follow_up import FollowUp, Outcome
 from timer_service.ids import BusinessId, new_id
-from timer_service.records import duties, erasing, sessions
+from timer_service.records import duties, early_changes, erasing, sessions
 from timer_service.records.erasing import Doomed
 
 log = structlog.get_logger(__name__)
@@ -87,6 +87,7 @@ class Eraser:
         with self._database.transaction() as db:
             if not duties.take(db, _DUTY, self._id, lease=LEASE):
                 return False
+            early_changes.delete_old(db, limit=MOST_MESSAGES)
             business_id = erasing.marked_business(db)
         if business_id is not None:
             if self._walk is None or self._walk.business_id != business_id:

@@ -224,6 +224,8 @@ class Intake:
             is_away = isinstance(error, DatabaseUnavailable) and not may_work_at_once(error)
             is_late = monotonic_s() - began_at_s > TRY_AGAIN_WITHIN_S
             if is_away or is_late or not tries_left:
+                if isinstance(error, ContactsMoved):
+                    raise DatabaseBusy("contacts are being merged") from error
                 raise
             log.info("intake_tried_again", cause=type(error).__name__)
             return self._in_transaction(connection_id, work, tries_left - 1, began_at_s)

@@ -36,7 +36,14 @@ from timer_service.messages import (
     OwnMessage,
 )
 from timer_service.placement import Draft, Rules, counted_at, open_now, place
-from timer_service.records import connections, contacts, messages, open_chats, sessions
+from timer_service.records import (
+    connections,
+    contacts,
+    early_changes,
+    messages,
+    open_chats,
+    sessions,
+)
 from timer_service.records.contacts import LockedContact, Merge, Person
 from timer_service.records.messages import MessageName
 from timer_service.records.sessions import Chat, NewSession
@@ -174,9 +181,10 @@ class Batch:
             self._hold(list(people))
         ready = self._ready(bundles)
         answers = self._record_chat(ready)
-        for bundle in ready:
-            for event in bundle.events:
-                self._apply(bundle.connection_id, event)
+        later = [(bundle.connection_id, event) for bundle in ready for event in bundle.events]
+        # Message rows are locked in one order, as `sessions.join_open` does: no deadlocks.
+        for connection_id, event in sorted(later, key=_order_of_locks):
+            self._apply(connection_id, event)
         return answers
 
     def open_empty(
@@ -196,22 +204,18 @@ class Batch:
             self._save_contacts()
         return Recorded("", SessionId(draft.id), is_new, duplicate=not is_new)
 
-    def _person(self, connection_id: ConnectionId, ids: ContactIds) -> Person:
-        return self._rules[connection_id].business_id, ids
+    def _person(self, connection_id: ConnectionId, *ids: ContactIds) -> Person:
+        return self._rules[connection_id].business_id, *ids
 
     def _known_links(self, bundles: Sequence[Bundle]) -> list[Person]:
         """Return the linked ids of customers we know; a link alone makes no contact."""
-        links = [
-            self._person(bundle.connection_id, event.contact)
+        links = {
+            self._person(bundle.connection_id, event.contact, event.former): None
             for bundle in bundles
             for event in bundle.events
             if isinstance(event, IdentityLink)
-        ]
-        if not links:
-            return []
-        ids = {link: contacts.ids_of(link) for link in links}
-        known = contacts.find_ids(self._db, (one for theirs in ids.values() for one in theirs))
-        return [link for link in links if any(one in known for one in ids[link])]
+        }
+        return contacts.known_people(self._db, links)
 
     def _hold_back(self, waited: Iterable[datetime | None]) -> None:
         """Let merges close nothing that a message of this very batch may still continue."""
@@ -292,11 +296,16 @@ class Batch:
 
     def _apply(self, connection_id: ConnectionId, event: Event) -> None:
         if isinstance(event, MessageChange):
-            messages.apply_change(self._db, connection_id, event)
+            self._change(connection_id, event)
         elif isinstance(event, DeliveryStatus):
             messages.set_status(self._db, connection_id, event)
         elif isinstance(event, ConnectionUpdate):
             connections.note_state(self._db, connection_id, event)
+
+    def _change(self, connection_id: ConnectionId, change: MessageChange) -> None:
+        is_applied = messages.apply_change(self._db, connection_id, change)
+        if not is_applied and not messages.is_held(self._db, connection_id, change.target):
+            early_changes.keep(self._db, connection_id, change)
 
     def _record_chat(self, bundles: Sequence[Bundle]) -> Answers:
         named = [
@@ -492,6 +501,17 @@ class Batch:
             "received_at": arrived_at.isoformat(),
             "placed_at": min(message.sent_at or arrived_at, arrived_at).isoformat(),
         }
+
+
+def _order_of_locks(item: tuple[ConnectionId, Event]) -> tuple[ConnectionId, str]:
+    connection_id, event = item
+    match event:
+        case MessageChange():
+            return connection_id, event.target
+        case DeliveryStatus():
+            return connection_id, event.provider_message_id
+        case _:
+            return connection_id, ""
 
 
 def _row(connection_id: ConnectionId, message: ChatMessage) -> dict[str, Any]:

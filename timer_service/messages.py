@@ -267,9 +267,13 @@ class MessageChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityLink:
-    """Two or more ids that turned out to be one customer."""
+    """Two or more ids that turned out to be one customer.
+
+    ``former`` are the ids that a customer had before, where they changed their number.
+    """
 
     contact: ContactIds
+    former: ContactIds = ContactIds()
 
 
 class ConnectionState(StrEnum):

@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from sqlalchemy import RowMapping
 
-from timer_service.messages import CloseReason, SessionState
+from timer_service.messages import CloseReason, ContactIds, SessionState
 
 
 def format_instant(value: datetime) -> str:
@@ -240,12 +240,12 @@ class Contact(Resource):
 
     @classmethod
     def of(cls, row: RowMapping) -> Contact:
-        """Read a row of `records.contacts`; the best id is a phone, else ``lid:…``, ``bsuid:…``."""
+        """Read a row of `records.contacts`, its ids in the order they were learnt.
+
+        The best id is the newest phone, else ``lid:…``, ``bsuid:…``.
+        """
         ids = [ContactId(kind=kind, value=value) for kind, value in row["ids"] or ()]
-        best = sorted(ids, key=lambda one: ("phone", "lid", "bsuid").index(one.kind))
-        shown = ""
-        if best:
-            shown = best[0].value if best[0].kind == "phone" else f"{best[0].kind}:{best[0].value}"
+        shown = ContactIds(**{one.kind: one.value for one in ids}).best
         same = ("id", "business_id", "name", "session_count", "created_at")
         return cls(**{name: row[name] for name in same}, customer_wa_id=shown, ids=ids)
 

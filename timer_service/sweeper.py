@@ -24,7 +24,14 @@ from timer_service.errors import TimerServiceError
 from timer_service.job_queue import CallbackJob, Job, JobQueue, SummaryJob
 from timer_service.live_chats import ArmOutcome, LiveChats
 from timer_service.rebuild import Rebuilder
-from timer_service.records import callbacks, session_sweeps, sessions, summaries
+from timer_service.records import (
+    callbacks,
+    early_changes,
+    messages,
+    session_sweeps,
+    sessions,
+    summaries,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +96,7 @@ class Sweeper:
         self._auditor = auditor
         self._period_s = period_s
         self._swept_at: dict[str, datetime] = {}
+        self._changes_after: datetime | None = None
         self._wake = threading.Event()
 
     def wake(self) -> None:
@@ -111,6 +119,7 @@ class Sweeper:
             "closed": self.forget_closed_once,
             "summaries": self.restart_summaries_once,
             "callbacks": self.restart_callbacks_once,
+            "early_changes": self.apply_early_changes_once,
             "audit": self._auditor.audit_once,
         }
         repaired = {}
@@ -172,6 +181,19 @@ class Sweeper:
         return self._restart_lost(
             callbacks, lambda one: CallbackJob(one.session_id, one.callback_id, one.attempt)
         )
+
+    def apply_early_changes_once(self) -> int:
+        """Apply changes whose message has come since; return of how many messages.
+
+        Found by their rows, so it does not matter which was stored first, or while which was.
+        """
+        with self._database.transaction() as db:
+            page = early_changes.look(db, after=self._changes_after, limit=PAGE)
+            self._changes_after = page.after
+            if page.targets:
+                for connection_id, change in early_changes.take(db, page.targets):
+                    messages.apply_change(db, connection_id, change)
+        return len(page.targets)
 
     def _restart_lost(self, records: _Unfinished[Row], job_of: Callable[[Row], Job]) -> int:
         with self._database.transaction() as db:

@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from timer_service.messages import (
     Author,
+    ChangeKind,
     CloseReason,
     ConnectionState,
     Delivery,
@@ -284,6 +285,28 @@ messages = Table(
     _one_of("status", Delivery),
     UniqueConstraint("connection_id", "provider_message_id"),
     Index("ix_messages_of_session", "session_id", "placed_at", "received_at", "id"),
+)
+
+# Edits, revocations and reactions whose message is not there yet.
+early_changes = Table(
+    "early_changes",
+    metadata,
+    Column(
+        "connection_id",
+        Uuid,
+        ForeignKey("connections.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("target", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    # "" where the gateway does not tell.
+    Column("direction", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+    _instant("sent_at", nullable=True),
+    _instant("arrived_at", default_now=True),
+    _one_of("kind", ChangeKind),
+    CheckConstraint("direction IN ('in', 'out', '')", name="direction_known"),
+    Index(None, "arrived_at"),
 )
 
 summaries = Table(

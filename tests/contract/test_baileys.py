@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import copy
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.contract.baileys_payloads import (
     CUSTOMER,
@@ -21,9 +18,7 @@ from tests.contract.baileys_payloads import (
     read,
     the_event,
 )
-from tests.contract.mutations import broken, broken_samples, examples
-from tests.contract.sample_files import Sample, assert_as_expected, body_of, samples_of
-from tests.contract.valid_events import assert_valid
+from tests.contract.sample_files import body_of
 from timer_service.messages import (
     Author,
     ConnectionUpdate,
@@ -35,15 +30,6 @@ from timer_service.messages import (
     Skipped,
 )
 from timer_service.providers.baileys import event_name_in_path
-
-SAMPLES = samples_of("evolution", "baileys")
-
-
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
-def test_a_sample_becomes_what_is_expected(sample: Sample) -> None:
-    items = parse(sample.body, own_number=OWN_NUMBER)
-    assert_valid(items)
-    assert_as_expected(items, sample.expect)
 
 
 class TestEventNames:
@@ -398,29 +384,3 @@ def test_a_long_timestamp_and_one_in_milliseconds_are_the_same_instant() -> None
     written: list[Any] = [1767261660, "1767261660", 1767261660000, {"low": 1767261660, "high": 0}]
     instants = {inbound(messageTimestamp=one).sent_at for one in written}
     assert instants == {datetime(2026, 1, 1, 10, 1, tzinfo=UTC)}
-
-
-@examples(1_000)
-@given(broken_samples(SAMPLES), st.sampled_from([None, OWN_NUMBER, "972500000001"]))
-def test_however_a_sample_is_broken_valid_events_come_out(
-    body: bytes, own_number: str | None
-) -> None:
-    assert_valid(parse(body, own_number=own_number))
-
-
-@examples(150)
-@given(st.data())
-def test_a_broken_element_never_takes_its_neighbours_along(data: st.DataObject) -> None:
-    neighbours = [message(key={"id": "A"}), message(key={"id": "B", "fromMe": True})]
-    sample = data.draw(st.sampled_from([one for one in SAMPLES if "upsert" in one.name]))
-    victim = data.draw(broken({"message": copy.deepcopy(sample.document["messages"][0])}))
-    messages: list[Any] = [*neighbours]
-    messages.insert(data.draw(st.integers(0, 2)), victim.get("message"))
-    shape = data.draw(st.sampled_from(["plain", "evolution", "bare"]))
-    document: Any = {
-        "plain": {"messages": messages, "type": "notify"},
-        "evolution": evolution("messages.upsert", messages),
-        "bare": messages,
-    }[shape]
-    ids = [getattr(item.event, "provider_message_id", None) for item in parse(document)]
-    assert [one for one in ids if one in ("A", "B")] == ["A", "B"]

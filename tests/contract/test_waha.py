@@ -1,16 +1,10 @@
 from __future__ import annotations
 
-import copy
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.contract.mutations import broken, broken_samples, examples
-from tests.contract.sample_files import Sample, assert_as_expected, samples_of
-from tests.contract.valid_events import assert_valid
 from tests.contract.waha_payloads import (
     CUSTOMER,
     CUSTOMER_LID,
@@ -37,16 +31,8 @@ from timer_service.messages import (
     Skipped,
 )
 
-SAMPLES = samples_of("waha")
 HIDDEN: dict[str, Any] = {"id": f"false_{CUSTOMER_LID}_AC01", "from": CUSTOMER_LID}
 BOTH_IDS = ContactIds(phone="972500000001", lid="1" * 15)
-
-
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
-def test_a_sample_becomes_what_is_expected(sample: Sample) -> None:
-    items = parse(sample.body, own_number=OWN_NUMBER)
-    assert_valid(items)
-    assert_as_expected(items, sample.expect)
 
 
 class TestEnvelope:
@@ -62,7 +48,8 @@ class TestEnvelope:
         [
             ("state.change", "system"),
             ("presence.update", "system"),
-            ("poll.vote", "system"),
+            ("poll.created", "system"),
+            ("poll.vote.failed", "undecryptable"),
             ("group.v2.join", "system"),
             ("call.received", "system"),
             ("engine.event", "system"),
@@ -300,23 +287,34 @@ class TestOwnMessages:
         assert isinstance(read(id=f"true_{CUSTOMER}_AC01"), InboundMessage)
 
 
-@examples(1_000)
-@given(broken_samples(SAMPLES), st.sampled_from([None, OWN_NUMBER, "972500000001"]))
-def test_however_a_sample_is_broken_valid_events_come_out(
-    body: bytes, own_number: str | None
-) -> None:
-    assert_valid(parse(body, own_number=own_number))
+class TestPollVotes:
+    VOTE: ClassVar[dict[str, Any]] = {
+        "id": f"false_{CUSTOMER}_83AC",
+        "from": CUSTOMER,
+        "to": "me",
+        "fromMe": False,
+        "selectedOptions": ["Blue", "Green"],
+        "timestamp": 1767261660,
+    }
 
+    def vote(self, **changes: Any) -> Any:
+        poll = {"id": f"true_{CUSTOMER}_BAE5", "from": "me", "to": CUSTOMER, "fromMe": True}
+        return the_event(told("poll.vote", {"vote": self.VOTE | changes, "poll": poll}))
 
-@examples(150)
-@given(st.data())
-def test_a_broken_element_never_takes_its_neighbours_along(data: st.DataObject) -> None:
-    events: list[Any] = [
-        told("message", message(id="A")),
-        told("message.any", noweb({"conversation": "b"}, id="B", fromMe=True)),
-    ]
-    sample = data.draw(st.sampled_from(SAMPLES))
-    victim = data.draw(broken({"event": copy.deepcopy(sample.document)}))
-    events.insert(data.draw(st.integers(0, 2)), victim.get("event"))
-    ids = [getattr(item.event, "provider_message_id", None) for item in parse(events)]
-    assert [one for one in ids if one in ("A", "B")] == ["A", "B"]
+    def test_a_customers_vote_is_their_turn_and_answers_the_poll(self) -> None:
+        voted = self.vote()
+        assert isinstance(voted, InboundMessage)
+        assert (voted.type, voted.text) == ("unsupported", "Blue, Green")
+        assert (voted.provider_message_id, voted.reply_to) == ("83AC", "BAE5")
+        assert voted.contact == ContactIds(phone="972500000001")
+        assert voted.sent_at == datetime(2026, 1, 1, 10, 1, tzinfo=UTC)
+
+    @pytest.mark.parametrize("options", [[], None, "Blue", [None, 5, ""]])
+    def test_one_that_names_nothing_is_still_a_turn(self, options: Any) -> None:
+        voted = self.vote(selectedOptions=options)
+        assert isinstance(voted, InboundMessage)
+        assert (voted.type, voted.text) == ("unsupported", "")
+
+    def test_our_own_vote_is_ours_and_a_groups_is_skipped(self) -> None:
+        assert isinstance(self.vote(id=f"true_{CUSTOMER}_83AC", fromMe=True), OwnMessage)
+        assert self.vote(id="false_1203@g.us_83AC") == Skipped(reason="group")

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Barrier
 from typing import Any
+from uuid import UUID
 
+import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from tests.support.builders import DANA, World
 from tests.support.live_sessions import Held
+from tests.support.time_travel import pass_time
 from tests.support.waiting import wait_until
-from timer_service.messages import ContactIds, IdentityLink
+from timer_service.errors import DatabaseBusy
+from timer_service.messages import ContactIds, Delivery, DeliveryStatus, IdentityLink
+from timer_service.pacer import GRACE_MS, LEASE_MS
 from timer_service.records import contacts as records
 from timer_service.records import sessions
+from timer_service.records.session_views import Filter
 
 LID = ContactIds(lid="111111111111111")
 BSUID = ContactIds(bsuid="IL.10000000000000000001")
@@ -64,6 +71,98 @@ class TestLearning:
 
     def test_a_link_alone_makes_no_customer(self, world: World) -> None:
         world.record(IdentityLink(contact=BOTH))
+        assert world.read("SELECT 1 FROM contacts") == []
+
+
+class TestFormsOfANumber:
+    SHORT = ContactIds(phone="551187654321")
+    LONG = ContactIds(phone="5511987654321")
+
+    @pytest.mark.parametrize(
+        ("known", "comes"),
+        [
+            ("5511987654321", "551187654321"),
+            ("551187654321", "5511987654321"),
+            ("541123456789", "5491123456789"),
+            ("525512345678", "5215512345678"),
+            ("5215512345678", "525512345678"),
+        ],
+    )
+    def test_another_form_of_a_known_number_is_the_same_customer(
+        self, world: World, known: str, comes: str
+    ) -> None:
+        first = world.hear(contact=ContactIds(phone=known))
+        second = world.hear(contact=ContactIds(phone=comes))
+        assert (second.session_id, second.opened) == (first.session_id, False)
+        assert ids_of(world) == {("phone", known), ("phone", comes)}
+
+    def test_both_forms_in_one_batch_are_one_customer(self, world: World) -> None:
+        answers = world.record(world.heard(contact=self.LONG), world.heard(contact=self.SHORT))
+        assert [one.opened for one in answers] == [True, False]
+
+    def test_an_argentine_landline_is_not_the_mobile_that_is_known(self, world: World) -> None:
+        mobile = world.hear(contact=ContactIds(phone="5491123456789"))
+        assert world.hear(contact=ContactIds(phone="541123456789")).opened
+        assert world.session(mobile.session_id).message_count == 1
+
+    def test_the_form_that_came_is_the_one_to_answer(self, world: World) -> None:
+        world.completion.complete(world.business_id, world.hear(contact=self.SHORT).session_id)
+        session = world.session(world.hear(contact=self.LONG).session_id)
+        assert session.customer_wa_id == self.LONG.phone
+        assert only_contact(world)["customer_wa_id"] == self.LONG.phone
+
+    def test_two_forms_known_as_two_customers_stay_two(self, world: World) -> None:
+        world.hear(contact=self.SHORT)
+        stranger = world.hear(contact=LID).session_id
+        # The gateway says whose the other form is: no guess of ours stands against that.
+        world.record(IdentityLink(contact=ContactIds(phone=self.LONG.phone, lid=LID.lid)))
+        assert world.hear(contact=self.LONG).session_id == stranger
+        assert len(world.service.contacts(world.business_id)) == 2
+
+    def test_a_link_finds_a_customer_by_another_form(self, world: World) -> None:
+        first = world.hear(contact=self.SHORT)
+        world.record(IdentityLink(contact=ContactIds(phone=self.LONG.phone, lid=LID.lid)))
+        assert world.hear(contact=LID).session_id == first.session_id
+
+    def test_people_look_for_a_customer_by_any_form(self, world: World) -> None:
+        opened = world.hear(contact=self.SHORT).session_id
+        found = world.service.sessions(world.business_id, Filter(customer=self.LONG))
+        assert [one.id for one in found] == [opened]
+        active = world.service.active_session_of(world.business_id, self.LONG.phone)
+        assert active is not None
+        assert active.id == opened
+
+    def test_both_forms_for_the_first_time_at_once_are_one_customer(self, world: World) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            with world.database.transaction() as db:
+                records.find_or_create(db, [(world.business_id, self.LONG)])
+                hearing = pool.submit(world.hear, contact=self.SHORT)
+                wait_until(lambda: world.waiting_for_locks() == 1, what="the other waits")
+            hearing.result()
+        assert ids_of(world) == {("phone", self.LONG.phone), ("phone", self.SHORT.phone)}
+
+
+class TestAChangedNumber:
+    NEW = ContactIds(phone="972520000009")
+
+    def test_the_new_number_is_the_same_customer(self, world: World) -> None:
+        first = world.hear(contact=DANA)
+        world.record(IdentityLink(contact=self.NEW, former=DANA))
+        assert world.hear(contact=self.NEW).session_id == first.session_id
+        assert only_contact(world)["customer_wa_id"] == self.NEW.phone
+        assert world.session(first.session_id).customer_wa_id == DANA.phone
+
+    def test_whoever_wrote_from_the_new_number_before_we_were_told_is_merged(
+        self, world: World
+    ) -> None:
+        first = world.hear("from the old", contact=DANA)
+        world.hear("from the new", contact=self.NEW)
+        world.record(IdentityLink(contact=self.NEW, former=DANA))
+        assert world.texts_of(first.session_id) == ["from the old", "from the new"]
+        assert world.counted_by_redis() == 1
+
+    def test_of_a_stranger_it_makes_no_customer(self, world: World) -> None:
+        world.record(IdentityLink(contact=self.NEW, former=DANA))
         assert world.read("SELECT 1 FROM contacts") == []
 
 
@@ -209,6 +308,91 @@ class TestMerging:
         assert world.counted_by_redis() == 1
         assert world.queued() == [f"summarize_{overdue}_1"]
 
+    def test_a_message_that_comes_again_after_the_merge_is_the_same(self, world: World) -> None:
+        older = world.hear("a", contact=DANA, id="a").session_id
+        world.hear("b", contact=LID, id="b")
+        world.record(IdentityLink(contact=BOTH))
+        again = [world.hear("a", contact=DANA, id="a"), world.hear("b", contact=LID, id="b")]
+        again.append(world.hear("b", contact=BOTH, id="b"))
+        assert [(one.session_id, one.duplicate) for one in again] == [(older, True)] * 3
+        assert world.session(older).message_count == 2
+
+    def test_a_link_that_comes_again_changes_nothing(self, world: World) -> None:
+        world.hear(contact=DANA)
+        world.hear(contact=LID)
+        world.record(IdentityLink(contact=BOTH))
+        before = world.read("SELECT * FROM sessions ORDER BY id")
+        world.record(IdentityLink(contact=BOTH))
+        assert world.read("SELECT * FROM sessions ORDER BY id") == before
+
+    def test_a_summary_asked_for_before_is_of_its_own_session(self, world: World) -> None:
+        ended = world.hear("the first talk", contact=LID).session_id
+        world.completion.complete(world.business_id, ended)
+        world.hear("the second talk", contact=LID)
+        world.hear("by phone", contact=DANA)
+        world.record(IdentityLink(contact=BOTH))
+        session = world.session(ended)
+        assert (session.summary.status, session.message_count) == ("pending", 1)
+        assert world.texts_of(ended) == ["the first talk"]
+        assert world.queued() == [f"summarize_{ended}_1"]
+
+
+class TestDiedBeforeRedisWasTold:
+    """The merge is committed and its process is gone: Redis still holds both sessions."""
+
+    @pytest.fixture
+    def merged(self, world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[UUID, UUID]:
+        """Give the kept and the replaced session; the replaced one had the later deadline."""
+        kept = world.hear("a", contact=DANA).session_id
+        pass_time(world, 300)
+        replaced = world.hear("b", contact=LID).session_id
+        with monkeypatch.context() as patch:
+            patch.setattr(world.follow_up, "run", lambda _outcome: None)
+            world.record(IdentityLink(contact=BOTH))
+        assert world.session(replaced).close_reason == "replaced"
+        return kept, replaced
+
+    def test_the_timer_the_kept_one_had_does_not_close_it_early(
+        self, world: World, merged: tuple[UUID, UUID]
+    ) -> None:
+        kept, _ = merged
+        pass_time(world, 650)
+        act_on_what_is_due(world)
+        assert world.session(kept).is_open
+        assert Held(world.redis, world.member(kept)).version == str(world.version_of(kept))
+        pass_time(world, 300)
+        act_on_what_is_due(world)
+        assert world.session(kept).close_reason == "idle"
+        assert world.queued() == [f"summarize_{kept}_1"]
+
+    def test_the_timer_of_the_replaced_one_does_nothing(
+        self, world: World, merged: tuple[UUID, UUID]
+    ) -> None:
+        _, replaced = merged
+        before = world.session(replaced)
+        pass_time(world, 1000)
+        act_on_what_is_due(world)
+        act_on_what_is_due(world)
+        assert world.session(replaced).model_dump(include=KEPT) == before.model_dump(include=KEPT)
+        assert f"summarize_{replaced}_1" not in world.queued()
+        assert world.counted_by_redis() == world.counted() == 0
+
+    def test_the_sweep_counts_one(self, world: World, merged: tuple[UUID, UUID]) -> None:
+        _, replaced = merged
+        pass_time(world, 2)
+        world.sweeper.sweep_once()
+        assert Held(world.redis, world.member(replaced)).version is None
+        assert world.counted_by_redis() == world.counted() == 1
+
+
+KEPT = {"state", "close_reason", "message_count"}
+
+
+def act_on_what_is_due(world: World) -> None:
+    """Claim and close what Redis says is due, as listeners do."""
+    (paced,) = world.live_chats.pace([0], grace_ms=GRACE_MS, lease_ms=LEASE_MS, limit=100)
+    world.closer.close_claimed([*paced.taken_over, *paced.lent_again])
+
 
 class TestConcurrency:
     def test_forty_first_messages_of_one_customer_make_one_contact_and_one_session(
@@ -306,6 +490,67 @@ class TestConcurrency:
         opened = [one for one in world.sessions() if one.is_open]
         assert [one.message_count for one in opened] == [14]
         assert world.counted_by_redis() == 1
+
+    def test_the_same_mapping_twice_at_once_merges_once(self, world: World) -> None:
+        pairs = [
+            (ContactIds(phone=f"9725000010{n:02}"), ContactIds(lid=f"8800000000{n:02}"))
+            for n in range(4)
+        ]
+        for phone, lid in pairs:
+            world.hear(contact=phone)
+            world.hear(contact=lid)
+        links = [
+            IdentityLink(contact=ContactIds(phone=phone.phone, lid=lid.lid)) for phone, lid in pairs
+        ]
+        barrier = Barrier(3)
+
+        def deliver(number: int) -> None:
+            barrier.wait()
+            told = False
+            while not told:  # as gateways do
+                with suppress(DatabaseBusy):
+                    world.record(*(links[::-1] if number % 2 else links))
+                    told = True
+
+        with capture_logs() as logged, ThreadPoolExecutor(3) as pool:
+            list(pool.map(deliver, range(3)))
+        assert set(tried_again(logged)) <= {"ContactsMoved"}
+        found = world.sessions()
+        assert [one.message_count for one in found if one.is_open] == [2] * 4
+        assert [one.close_reason for one in found if not one.is_open] == ["replaced"] * 4
+        assert world.counted_by_redis() == world.counted() == 4
+        assert (
+            world.read(
+                "SELECT 1 FROM contacts a JOIN contacts b ON a.merged_into = b.id "
+                "WHERE b.merged_into IS NOT NULL"
+            )
+            == []
+        )
+
+    def test_statuses_and_a_merge_at_once_do_not_deadlock(self, world: World) -> None:
+        world.hear(contact=DANA)
+        for number in range(40):
+            world.say(contact=LID, id=f"s{number}")
+        statuses = [
+            DeliveryStatus(provider_message_id=f"s{number}", status=Delivery.READ)
+            for number in range(40)
+        ]
+        barrier = Barrier(5)
+
+        def deliver(number: int) -> None:
+            barrier.wait()
+            if number == 0:
+                world.record(IdentityLink(contact=BOTH))
+            else:
+                world.record(*(statuses[::-1] if number % 2 else statuses))
+
+        with capture_logs() as logged, ThreadPoolExecutor(5) as pool:
+            list(pool.map(deliver, range(5)))
+        assert tried_again(logged) == []
+        (kept,) = [one for one in world.sessions() if one.is_open]
+        assert kept.message_count == 41
+        unread = world.read("SELECT 1 FROM messages WHERE direction = 'out' AND status <> 'read'")
+        assert unread == []
 
     def test_an_id_given_to_a_contact_just_merged_away_follows_it(self, world: World) -> None:
         """A learns Dana's bsuid while B, not yet committed, merges Dana into an older contact."""

@@ -18,6 +18,7 @@ from timer_service.messages import (
     DeliveryStatus,
     Direction,
     Event,
+    IdentityLink,
     InboundMessage,
     MessageChange,
     OwnMessage,
@@ -43,7 +44,8 @@ from timer_service.providers.proof import is_same_secret, keyed_digest
 
 _OBJECT = "whatsapp_business_account"
 _CHALLENGE = re.compile(r"[A-Za-z0-9._~-]{1,255}")
-_SKIPPED_FIELDS = {"history": "history", "smb_app_state_sync": "system", "user_id_update": "system"}
+_SKIPPED_FIELDS = {"history": "history", "smb_app_state_sync": "system"}
+_NUMBER_CHANGES = {"user_changed_number", "customer_changed_number"}
 _STATUSES = {
     "sent": Delivery.SENT,
     "delivered": Delivery.DELIVERED,
@@ -167,6 +169,11 @@ def _events_of(field_name: str, value: JsonObject, own_number: str | None) -> It
     elif field_name == "smb_message_echoes":
         for echo in map(as_object, as_list(value.get("message_echoes"))):
             yield _message_event(echo, Direction.OUT, profiles, own_number)
+    elif field_name == "user_id_update":
+        # One or a list of them: the documents name the fields and show no whole body.
+        updates = value.get(field_name)
+        for update in updates if isinstance(updates, list) else [updates or value]:
+            yield _user_id_event(as_object(update))
     else:
         yield Skipped(reason=_SKIPPED_FIELDS.get(field_name, "unknown"))
 
@@ -178,8 +185,7 @@ def _message_event(
         return Skipped(reason="group")
     kind = as_text(message.get("type"))
     if kind == "system":
-        # A number change names two phones, and ContactIds holds one: nothing here can link them.
-        return Skipped(reason="system")
+        return _system_event(message, own_number)
     is_inbound = direction is Direction.IN
     side = "from" if is_inbound else "to"
     contact, name = profiles.identify(message.get(side), message.get(f"{side}_user_id"))
@@ -207,6 +213,33 @@ def _message_event(
         reply_to=as_id(as_object(message.get("context")).get("id")),
         **read_content(message).fields(),
     )
+
+
+def _system_event(message: JsonObject, own_number: str | None) -> Event:
+    """Read a change of number: ``from`` the old one, ``system.wa_id`` the new one."""
+    system = as_object(message.get("system"))
+    if as_text(system.get("type")) not in _NUMBER_CHANGES:
+        return Skipped(reason="system")
+    former = as_contact_ids(message.get("from")).phone
+    present = as_contact_ids(system.get("wa_id") or system.get("new_wa_id")).phone
+    if own_number in (former, present):
+        return Skipped(reason="own_number")
+    return _link(ContactIds(phone=present), ContactIds(phone=former))
+
+
+def _user_id_event(update: JsonObject) -> Event:
+    """Read ``{"user_id": {"previous": "IL.1…", "current": "IL.2…"}, "wa_id": …}``."""
+    user_id = as_object(update.get("user_id"))
+    return _link(
+        ContactIds(bsuid=as_contact_ids(user_id.get("current")).bsuid),
+        ContactIds(bsuid=as_contact_ids(user_id.get("previous")).bsuid),
+    )
+
+
+def _link(present: ContactIds, former: ContactIds) -> Event:
+    if not present.best or not former.best or present == former:
+        return Skipped(reason="system")
+    return IdentityLink(contact=present, former=former)
 
 
 def _change_event(make: partial[MessageChange], kind: ChangeKind, body: JsonObject) -> Event:

@@ -34,7 +34,7 @@ from timer_service.providers.waha_changes import (
     revocation_event,
 )
 from timer_service.providers.waha_chat import Surroundings
-from timer_service.providers.waha_messages import message_event
+from timer_service.providers.waha_messages import message_event, vote_event
 
 _STATES = {
     "STOPPED": ConnectionState.STOPPED,
@@ -123,5 +123,7 @@ _READERS: dict[str, Callable[[JsonObject, Surroundings], Event]] = {
     "message.reaction": reaction_event,
     "message.edited": edit_event,
     "message.revoked": revocation_event,
+    "poll.vote": vote_event,
+    "poll.vote.failed": _waiting_event,
     "session.status": _session_event,
 }

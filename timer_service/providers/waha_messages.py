@@ -7,8 +7,11 @@ Source: WAHA's documentation and source code, read August 2026.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from timer_service.messages import (
     Author,
+    ChatMessage,
     ContactIds,
     Delivery,
     Event,
@@ -17,7 +20,7 @@ from timer_service.messages import (
     Skipped,
 )
 from timer_service.providers import chat_jid, waha_content
-from timer_service.providers.json_body import ID_LIMIT, JsonObject, as_object, as_text
+from timer_service.providers.json_body import ID_LIMIT, JsonObject, as_list, as_object, as_text
 from timer_service.providers.waha_changes import delivery_of
 from timer_service.providers.waha_chat import (
     Surroundings,
@@ -59,6 +62,20 @@ def message_event(message: JsonObject, around: Surroundings) -> Event:
         reply_to=reply_to,
         **content.fields(),
     )
+
+
+def vote_event(payload: JsonObject, around: Surroundings) -> Event:
+    """Read ``poll.vote``: what was chosen, as a message that answers the poll.
+
+    ``{"vote": {"id": "false_972…_83AC…", "selectedOptions": ["Blue"], …}, "poll": {"id": …}}``;
+    a vote that is taken back has no options. No gateway has a type for it: ``unsupported``.
+    """
+    vote = as_object(payload.get("vote"))
+    chosen = [as_text(option) for option in as_list(vote.get("selectedOptions"))]
+    body = ", ".join(filter(None, chosen))
+    poll_id = as_object(payload.get("poll")).get("id")
+    event = message_event({**vote, "body": body, "replyTo": {"id": poll_id}}, around)
+    return replace(event, type="unsupported") if isinstance(event, ChatMessage) else event
 
 
 def _reason_to_skip(

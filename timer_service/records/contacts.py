@@ -16,6 +16,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 from timer_service.ids import BusinessId, ContactId, new_id
 from timer_service.messages import ContactIds
+from timer_service.number_forms import common_form, other_form
 
 _FIND = text("""
     SELECT business_id, kind, value, contact_id FROM contact_ids
@@ -45,8 +46,15 @@ _UPDATE = text("""
     WHERE contacts.id = new.id
 """)
 
-Person = tuple[BusinessId, ContactIds]
-"""A customer of a business, by all ids a message names."""
+OWNER_OF_ID = """(
+    SELECT contact_id FROM contact_ids
+    WHERE business_id = :business_id AND kind = :kind AND value = ANY(CAST(:forms AS text[]))
+    ORDER BY array_position(CAST(:forms AS text[]), value) LIMIT 1)
+"""
+"""The contact whose id somebody looks for, with ``parameters_of_id``."""
+
+Person = tuple[BusinessId, *tuple[ContactIds, ...]]
+"""A customer of a business, by all ids a message names; a change of number names those before."""
 OwnedId = tuple[BusinessId, str, str]
 """An id (its kind, its value) as one business knows it."""
 
@@ -87,8 +95,15 @@ class Found:
 
 def ids_of(person: Person) -> list[OwnedId]:
     """Return each id of a person."""
-    business_id, ids = person
-    return [(business_id, kind, value) for kind, value in ids.pairs()]
+    business_id, *named = person
+    pairs = dict.fromkeys(pair for ids in named for pair in ids.pairs())
+    return [(business_id, kind, value) for kind, value in pairs]
+
+
+def parameters_of_id(customer: ContactIds) -> dict[str, Any]:
+    """Return what ``OWNER_OF_ID`` asks for: the id, and the other form of a number after it."""
+    kind, value = customer.pairs()[0]
+    return {"kind": kind, "forms": [value, *_other_values(kind, value)]}
 
 
 def find_ids(db: Connection, ids: Iterable[OwnedId]) -> dict[OwnedId, UUID]:
@@ -97,11 +112,33 @@ def find_ids(db: Connection, ids: Iterable[OwnedId]) -> dict[OwnedId, UUID]:
     return {(row.business_id, row.kind, row.value): row.contact_id for row in rows}
 
 
+def known_people(db: Connection, people: Iterable[Person]) -> list[Person]:
+    """Return those of whom an id is known, in any form."""
+    ids = {person: [*ids_of(person), *other_forms_of(ids_of(person))] for person in people}
+    known = find_ids(db, (one for theirs in ids.values() for one in theirs)) if ids else {}
+    return [person for person, theirs in ids.items() if any(one in known for one in theirs)]
+
+
+def other_forms_of(ids: Iterable[OwnedId]) -> list[OwnedId]:
+    """Return the other form of each number that has one."""
+    return [
+        (business_id, kind, form)
+        for business_id, kind, value in ids
+        for form in _other_values(kind, value)
+    ]
+
+
+def _other_values(kind: str, value: str) -> list[str]:
+    form = other_form(value) if kind == "phone" else None
+    return [form] if form else []
+
+
 def find_or_create(db: Connection, people: Sequence[Person]) -> Found:
     """Find the contact of each person, or make it, and the merges their ids call for.
 
-    An id that arrives together with a known one is added to that contact. Two ids known as two
-    contacts are a merge: the caller locks both and calls ``merge``.
+    An id that arrives together with a known one is added to that contact, and so is a number of
+    which only another form is known. Two ids known as two contacts are a merge: the caller locks
+    both and calls ``merge``; two forms of one number known as two contacts stay two.
     """
     ids = {person: ids_of(person) for person in people}
     wanted = {one for theirs in ids.values() for one in theirs}
@@ -109,12 +146,13 @@ def find_or_create(db: Connection, people: Sequence[Person]) -> Found:
     missing = wanted - known.keys()
     if missing:
         db.execute(_LOCK_IDS, {"keys": sorted({_lock_key(one) for one in missing})})
-        known |= find_ids(db, missing)
+        known |= find_ids(db, [*missing, *other_forms_of(missing)])
     created: list[tuple[ContactId, BusinessId]] = []
     added: dict[OwnedId, UUID] = {}
     found: dict[Person, ContactId] = {}
     for person, theirs in ids.items():
-        owners = sorted({known[one] for one in theirs if one in known})
+        named = [one for one in theirs if one in known] or other_forms_of(theirs)
+        owners = sorted({known[one] for one in named if one in known})
         owner = ContactId(owners[0] if owners else new_id())
         if not owners:
             created.append((owner, person[0]))
@@ -161,7 +199,10 @@ def _merges_needed(
 
 
 def _lock_key(owned_id: OwnedId) -> int:
-    name = ":".join(map(str, owned_id)).encode()
+    """Return the number an id is locked by; the forms of a phone's number share it."""
+    business_id, kind, value = owned_id
+    form = common_form(value) if kind == "phone" else value
+    name = f"{business_id}:{kind}:{form}".encode()
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big", signed=True)
 
 

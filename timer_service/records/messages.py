@@ -110,8 +110,22 @@ def set_status(db: Connection, connection_id: ConnectionId, status: DeliveryStat
     return result.rowcount == 1
 
 
+def is_held(db: Connection, connection_id: ConnectionId, provider_message_id: str) -> bool:
+    """Tell whether a message is stored."""
+    held: bool = db.execute(
+        text("""
+            SELECT EXISTS (SELECT 1 FROM messages WHERE connection_id = :connection_id
+              AND provider_message_id = :provider_message_id)"""),
+        {"connection_id": connection_id, "provider_message_id": provider_message_id},
+    ).scalar_one()
+    return held
+
+
 def apply_change(db: Connection, connection_id: ConnectionId, change: MessageChange) -> bool:
-    """Edit, revoke or react to an earlier message; False if it is unknown. Twice is harmless."""
+    """Edit, revoke or react to an earlier message. Twice is harmless.
+
+    False if the message is unknown, or the change has nothing to say to it.
+    """
     parameters = {
         "connection_id": connection_id,
         "target": change.target,

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 from timer_service.ids import BusinessId, SessionId
 from timer_service.messages import ContactIds
+from timer_service.records.contacts import OWNER_OF_ID, parameters_of_id
 
 _SELECT = """
     SELECT s.*, c.provider, k.name AS customer_name,
@@ -91,11 +92,8 @@ def list_page(db: Connection, business_id: BusinessId, which: Filter) -> Sequenc
             conditions.append(condition)
             parameters[name] = value
     if which.customer is not None:
-        conditions.append(
-            "s.contact_id = (SELECT contact_id FROM contact_ids WHERE "
-            "business_id = :business_id AND kind = :kind AND value = :value)"
-        )
-        parameters["kind"], parameters["value"] = which.customer.pairs()[0]
+        conditions.append(f"s.contact_id = {OWNER_OF_ID}")
+        parameters |= parameters_of_id(which.customer)
     if which.before is not None:
         conditions.append("(s.started_at, s.id) < (:before_at, :before_id)")
         parameters["before_at"], parameters["before_id"] = which.before
@@ -132,16 +130,14 @@ def active_of_number(
     db: Connection, business_id: BusinessId, customer: ContactIds
 ) -> RowMapping | None:
     """Return a contact's most recently active open session that is not due."""
-    kind, value = customer.pairs()[0]
     return (
         db.execute(
             text(f"""{_SELECT}
                 WHERE s.business_id = :business_id AND s.state = 'open'
                   AND s.deadline_at > clock_timestamp()
-                  AND s.contact_id = (SELECT contact_id FROM contact_ids
-                    WHERE business_id = :business_id AND kind = :kind AND value = :value)
+                  AND s.contact_id = {OWNER_OF_ID}
                 ORDER BY s.last_message_at DESC NULLS LAST LIMIT 1"""),
-            {"business_id": business_id, "kind": kind, "value": value},
+            {"business_id": business_id, **parameters_of_id(customer)},
         )
         .mappings()
         .one_or_none()

@@ -381,7 +381,13 @@ def join_open(
 
 def _join(db: Connection, kept: UUID, replaced: UUID) -> Armable:
     ids = {"kept": kept, "replaced": replaced}
-    db.execute(text("UPDATE messages SET session_id = :kept WHERE session_id = :replaced"), ids)
+    db.execute(
+        text("""
+            UPDATE messages SET session_id = :kept WHERE id IN (
+              SELECT id FROM messages WHERE session_id = :replaced
+              ORDER BY connection_id, provider_message_id COLLATE "C" FOR NO KEY UPDATE)"""),
+        ids,
+    )
     row = db.execute(
         text(f"""
             UPDATE sessions SET version = sessions.version + 1,
