@@ -465,6 +465,7 @@ _SWEEP_GUARDS = (
             ("closed", "self.forget_closed_once", "what is closed is not counted"),
             ("summaries", "self.restart_summaries_once", "a lost job is made again"),
             ("callbacks", "self.restart_callbacks_once", "a lost callback is made again"),
+            ("early_changes", "self.apply_early_changes_once", "an edit may overtake its message"),
             ("audit", "self._auditor.audit_once", "what nothing else notices is put right"),
         )
     ),

@@ -28,6 +28,7 @@ from timer_service.messages import (
 )
 from timer_service.records import (
     callbacks,
+    early_changes,
     erasing,
     messages,
     session_sweeps,
@@ -157,6 +158,15 @@ def change_messages(world: World) -> None:
         world.record(DeliveryStatus(provider_message_id=name, status=status))
 
 
+def change_before_it_comes(world: World) -> None:
+    name = str(uuid4())
+    world.record(MessageChange(kind=ChangeKind.EDIT, direction=Direction.IN, target=name, text="x"))
+    world.hear(id=name)
+    assert world.sweeper.apply_early_changes_once() == 1
+    with world.database.transaction() as db:
+        early_changes.delete_old(db, limit=1000)
+
+
 def restart_summaries(world: World) -> None:
     session_id = world.hear(contact=NOAM).session_id
     world.service.complete(session_id)
@@ -210,6 +220,7 @@ SWEEP: dict[str, Callable[[World], object]] = {
     ),
     "summaries": restart_summaries,
     "callbacks": in_transaction(lambda _, db: callbacks.unfinished(db, limit=500)),
+    "early changes": change_before_it_comes,
     "audit": lambda world: world.auditor.audit_once(),
     "erasing a business": in_transaction(
         lambda world, db: (

@@ -25,7 +25,9 @@ from timer_service.sweeper import OVERDUE_BY, OVERLAP, PAGE, Sweeper
 
 SETTLED = session_sweeps.SETTLED_AFTER.total_seconds()
 MINUTE = timedelta(minutes=1)
-PASSES = ["rebuild", "overdue", "opened", "closed", "summaries", "callbacks", "audit"]
+PASSES = [
+    "rebuild", "overdue", "opened", "closed", "summaries", "callbacks", "early_changes", "audit",
+]  # fmt: skip
 
 
 def people(count: int) -> list[ContactIds]:

@@ -33,7 +33,14 @@ from timer_service.ids import BusinessId, ConnectionId, SessionId
 from timer_service.intake import Intake
 from timer_service.keys import Member
 from timer_service.live_chats import Arm, ClaimResult, LiveChats
-from timer_service.messages import ContactIds, InboundMessage, OwnMessage, ProviderName
+from timer_service.messages import (
+    ChangeKind,
+    ContactIds,
+    InboundMessage,
+    MessageChange,
+    OwnMessage,
+    ProviderName,
+)
 from timer_service.pacer import LEASE_MS
 from timer_service.secret_box import SecretBox
 from timer_service.service import TimerService
@@ -260,6 +267,7 @@ def _prepare_untidy(world: World) -> Args:
         "deadline_at = deadline_at - interval '1 h' WHERE id = :id",
         id=overdue,
     )
+    world.record(MessageChange(kind=ChangeKind.EDIT, direction=None, target=names[2], text="!"))
     completed = world.record(_message(names[2], people[2]))[0].session_id
     world.service.complete(completed)
     world.queue_redis.flushdb()

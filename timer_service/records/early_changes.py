@@ -35,12 +35,13 @@ _DROP_OLDEST = text("""
       ORDER BY arrived_at DESC OFFSET :most LIMIT 1)
 """)
 _FIND = text("""
-    SELECT e.connection_id, e.target, e.arrived_at, m.id IS NOT NULL AS is_there
+    SELECT e.connection_id, e.target, e.arrived_at, m.is_there
     FROM (SELECT connection_id, target, arrived_at FROM early_changes
           WHERE arrived_at > coalesce(CAST(:after AS timestamptz), 'epoch')
           ORDER BY arrived_at LIMIT :limit) AS e
-    LEFT JOIN messages m
-      ON m.connection_id = e.connection_id AND m.provider_message_id = e.target
+    LEFT JOIN LATERAL (  -- with a limit, so that it is a look-up each, never a scan
+      SELECT true AS is_there FROM messages
+      WHERE connection_id = e.connection_id AND provider_message_id = e.target LIMIT 1) AS m ON true
     ORDER BY e.arrived_at
 """)
 _TAKE = text("""
