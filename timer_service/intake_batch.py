@@ -303,8 +303,10 @@ class Batch:
             connections.note_state(self._db, connection_id, event)
 
     def _change(self, connection_id: ConnectionId, change: MessageChange) -> None:
-        is_applied = messages.apply_change(self._db, connection_id, change)
-        if not is_applied and not messages.is_held(self._db, connection_id, change.target):
+        # Asked first: a message that is stored between the two is found by the sweep.
+        if messages.is_held(self._db, connection_id, change.target):
+            messages.apply_change(self._db, connection_id, change)
+        else:
             early_changes.keep(self._db, connection_id, change)
 
     def _record_chat(self, bundles: Sequence[Bundle]) -> Answers:
