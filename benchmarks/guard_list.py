@@ -792,6 +792,14 @@ _SPOOL_GUARDS = (
         f"{_REPLAY}::test_what_waits_is_announced_while_postgres_is_still_away",
     ),
     _guard(
+        "announce-what-came-meanwhile",
+        "withdrawing an empty spool does not hide what another process just put into it",
+        "timer_service/spool_replay.py",
+        "if oldest_at is None and spool.is_waiting:",
+        "if oldest_at is None and False:",
+        f"{_REPLAY}::test_what_comes_while_the_empty_spool_is_withdrawn_is_announced_at_once",
+    ),
+    _guard(
         "closers-wait-for-spools",
         "nothing is closed that a spool's message continues",
         "timer_service/closing.py",

@@ -103,6 +103,8 @@ class SpoolKeeper:
         if oldest_at is not None or self._is_announced:
             was_said = self._announcements.announce(spool.id, oldest_at)
             self._is_announced = oldest_at is not None or not was_said
+            if oldest_at is None and spool.is_waiting:
+                self._announce(spool)  # what came meanwhile was withdrawn with what was before
 
     def _replay(self, spool: Spool, stop: Event) -> int:
         replayed = 0

@@ -341,12 +341,11 @@ def check_together(case: Case) -> Iterator[Violation]:
 
 
 def _was_closed_too_soon(case: Case, one: Placed, following: Placed) -> bool:
-    """Tell whether the session of one closed before it was there, as it may, and another began."""
-    closed_us = case.closed_us.get(one.row.session_id)
-    return (
-        closed_us is not None
-        and closed_us <= following.row.received_us
-        and case.may_overtake(one, closed_us)
+    """Tell whether a close parted them that came, as it may, before one of them was there."""
+    return any(
+        closed_us is not None and case.may_overtake(waiting, closed_us)
+        for waiting in (one, following)
+        for closed_us in (case.closed_us.get(each.row.session_id) for each in (one, following))
     )
 
 

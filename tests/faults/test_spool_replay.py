@@ -224,6 +224,22 @@ def test_what_waits_is_announced_while_postgres_is_still_away(
     assert near(world.spools.read()[host.spool.id], received_at)
 
 
+def test_what_comes_while_the_empty_spool_is_withdrawn_is_announced_at_once(
+    world: World, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announce = host.keeper._announcements.announce
+    came: list[datetime] = []
+
+    def withdraw_late(spool_id: str, oldest_at: datetime | None) -> bool:
+        if oldest_at is None:
+            came.append(host.hear("just now", 1))
+        return announce(spool_id, oldest_at)
+
+    monkeypatch.setattr(host.keeper._announcements, "announce", withdraw_late)
+    host.announce()
+    assert near(world.spools.read()[host.spool.id], came[0])
+
+
 @pytest.mark.parametrize("place", ["redis", "postgres"])
 def test_either_place_is_enough_to_announce_in(world: World, host: Host, place: str) -> None:
     session_id = world.hear().session_id

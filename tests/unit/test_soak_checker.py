@@ -462,6 +462,19 @@ class TestWithASpool:
         world.struck.append(Struck("partition", target, T0 + 3 * S, T0 + 4 * S))
         assert world.kinds() == set()
 
+    def test_what_was_replayed_when_the_next_session_had_closed_is_none(self) -> None:
+        """Another host's message opened and ended a session while the first one waited."""
+        world = World()
+        world.say(7, "E", 50.0)
+        world.hold("E", 50.0, deadline_s=53.0, closed_s=61.0)
+        world.say(8, "F", 52.0)
+        world.hold("F", 52.0, deadline_s=55.0, closed_s=55.1)
+        world.shift_change("E", "open", 10 * S)
+        world.spool(7, 60.0)
+        assert world.kinds() == {"split"}
+        world.struck.append(Struck("hang", "web-2", T0 + 53 * S, T0 + 54 * S))
+        assert world.kinds() == set()
+
     def test_a_fault_that_lets_hosts_be_heard_is_no_reason(self) -> None:
         world = World()
         close_without_what_waits(world)
