@@ -12,21 +12,26 @@ import math
 from typing import Any
 
 from flask import request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from timer_service.text_cleaning import clean_json
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 32
 _MAX_DIGITS = 20
+_AS_IT_IS = "identity"
 
 
 def read_body() -> bytes:
     """Return the request's body.
 
     Raises:
+        UnsupportedMediaType: it is compressed. No gateway does that, and a little of it could
+            become a lot.
         RequestEntityTooLarge: over 4 MB, whether or not its length was told.
     """
+    if request.headers.get("Content-Encoding", _AS_IT_IS).lower() != _AS_IT_IS:
+        raise UnsupportedMediaType("send the body uncompressed")
     # Werkzeug 3.1 cuts a body of untold length off at the limit and says nothing: one byte more
     # shows it.
     request.max_content_length = MAX_BODY_BYTES + 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.builders import World
 from tests.support.servers import PostgresServer, RedisServer
+from tests.support.web_processes import Web, web_processes
 
 
 @pytest.fixture
@@ -32,3 +34,15 @@ def postgres_may_go(own_postgres_server: PostgresServer, redis_url: str) -> Iter
     with World(own_postgres_server.make_database(), redis_url) as world:
         world.trust()
         yield world
+
+
+@pytest.fixture
+def web(world: World, tmp_path: Path) -> Iterator[Web]:
+    """Serve the world's webhooks with real processes."""
+    environ = {
+        "TIMER_DATABASE_URL": world.database_url,
+        "TIMER_REDIS_URL": world.redis_url,
+        "TIMER_ENCRYPTION_KEYS": world.encryption_key,
+    }
+    with web_processes(environ, tmp_path) as web:
+        yield web
