@@ -24,9 +24,9 @@ CUT_AFTER_S = 10.0
 """Between the first byte of a request and the first of its answer; as long as a head may take."""
 LOOK_EVERY_S = 1.0
 
-_TCP_INFO = struct.Struct("8x24I")
-_LAST_DATA_SENT, _LAST_DATA_RECEIVED = 9, 11
-"""Where these stand among the integers: milliseconds ago (source: linux/tcp.h, Linux 6.18)."""
+_TCP_INFO = struct.Struct("44xI4xI96xII")
+"""When data were last sent and last received, in ms ago, and how many segments of them came and
+went: four fields of tcp_info (source: linux/tcp.h, Linux 4.6 to 6.18)."""
 
 
 class SlowSenders:
@@ -77,9 +77,13 @@ class SlowSenders:
 
     def _waits(self, one: socket.socket) -> bool:
         """Tell whether the caller had the last word, and no answer went out since the last look."""
-        told = _TCP_INFO.unpack(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
-        sent_ms, received_ms = told[_LAST_DATA_SENT], told[_LAST_DATA_RECEIVED]
-        return received_ms < sent_ms >= self._look_every_ms
+        told = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        if len(told) < _TCP_INFO.size:
+            return False  # an older kernel
+        sent_ms, received_ms, received, sent = _TCP_INFO.unpack(told)
+        # To whom nothing was sent yet, "last sent" is when the connection was made.
+        is_callers = received_ms < sent_ms if sent else received > 0
+        return is_callers and sent_ms >= self._look_every_ms
 
 
 def _sockets() -> Iterator[socket.socket]:

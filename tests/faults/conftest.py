@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -36,13 +35,23 @@ def postgres_may_go(own_postgres_server: PostgresServer, redis_url: str) -> Iter
         yield world
 
 
-@pytest.fixture
-def web(world: World, tmp_path: Path) -> Iterator[Web]:
-    """Serve the world's webhooks with real processes."""
+@pytest.fixture(scope="package")
+def web_world(postgres_server: PostgresServer) -> Iterator[World]:
+    """Give the world of `web`, which its tests share: each has customers of its own."""
+    redis = RedisServer()
+    with World(postgres_server.make_database(), redis.url) as world:
+        world.trust()
+        yield world
+    redis.destroy()
+
+
+@pytest.fixture(scope="package")
+def web(web_world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """Serve webhooks with real processes."""
     environ = {
-        "TIMER_DATABASE_URL": world.database_url,
-        "TIMER_REDIS_URL": world.redis_url,
-        "TIMER_ENCRYPTION_KEYS": world.encryption_key,
+        "TIMER_DATABASE_URL": web_world.database_url,
+        "TIMER_REDIS_URL": web_world.redis_url,
+        "TIMER_ENCRYPTION_KEYS": web_world.encryption_key,
     }
-    with web_processes(environ, tmp_path) as web:
+    with web_processes(environ, tmp_path_factory.mktemp("web")) as web:
         yield web

@@ -77,6 +77,7 @@ def check_each_closed_once(world: World, crowd: Crowd, customers: int) -> list[f
     return late_ms
 
 
+@pytest.mark.slow
 def test_without_cpu_and_in_fits_closes_are_late_but_exact(
     world: World, listeners: list[Process], record_property: Callable[[str, object], None]
 ) -> None:

@@ -57,7 +57,14 @@ def overflown(redis: Redis, way: TcpProxy) -> None:
         way.pass_all()
 
 
-@pytest.mark.parametrize("drop", [killed, reset, overflown])
+@pytest.mark.parametrize(
+    "drop",
+    [
+        pytest.param(killed, marks=pytest.mark.slow),
+        pytest.param(reset, marks=pytest.mark.slow),
+        overflown,
+    ],
+)
 def test_what_expired_unheard_is_closed_once_and_events_come_again(
     beyond: World, redis_url: str, way_to_redis: TcpProxy, drop: Callable[[Redis, TcpProxy], None]
 ) -> None:
