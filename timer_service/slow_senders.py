@@ -80,10 +80,12 @@ class SlowSenders:
         told = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
         if len(told) < _TCP_INFO.size:
             return False  # an older kernel
+        sent_ms: int
+        received_ms: int
         sent_ms, received_ms, received, sent = _TCP_INFO.unpack(told)
         # To whom nothing was sent yet, "last sent" is when the connection was made.
-        is_callers = received_ms < sent_ms if sent else received > 0
-        return is_callers and sent_ms >= self._look_every_ms
+        has_last_word = received_ms < sent_ms if sent else bool(received)
+        return has_last_word and sent_ms >= self._look_every_ms
 
 
 def _sockets() -> Iterator[socket.socket]:
