@@ -26,7 +26,7 @@ from rq import Queue, SimpleWorker
 from rq.job import Job as RQJob
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
-from rq.utils import utcformat, utcparse
+from rq.utils import as_text, utcformat, utcparse
 
 from timer_service.clock import utc_now
 from timer_service.errors import RedisUnavailable
@@ -220,9 +220,9 @@ class JobQueue:
         if job_id is None:
             return 0.0
         try:
-            enqueued_at = self._client.hget(RQJob.key_for(job_id.decode()), "enqueued_at")
-            return (utc_now() - utcparse(enqueued_at.decode())).total_seconds()
-        except (AttributeError, ValueError):
+            enqueued_at = self._client.hget(RQJob.key_for(as_text(job_id)), "enqueued_at")
+            return (utc_now() - utcparse(as_text(enqueued_at or b""))).total_seconds()
+        except ValueError:
             return None  # gone, or not of our making
 
     def _queue(self, name: str) -> Queue:

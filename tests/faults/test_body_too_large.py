@@ -17,7 +17,7 @@ from timer_http.request_body import _LARGE_AT_ONCE as AT_ONCE
 
 MB = 2**20
 PAGE = 4096
-MOST_GROWTH = 64 * MB
+MOST_GROWTH = 128 * MB
 """What threads and their arenas may keep; each body that stayed would be 4 MB more."""
 
 

@@ -64,7 +64,8 @@ def test_hundreds_of_slow_senders_hold_nobody_up(
             answers.append(status)
     took_s.sort()
     record_property("p99_ms", round(1000 * took_s[98]))
-    assert took_s[98] < 3, "a second where the machine is its own"
+    record_property("slowest_ms", round(1000 * took_s[-1]))
+    assert took_s[-1] < 3, "a second where the machine is its own"
     assert set(answers) <= {200, 503}
     assert answers.count(200) > 50
     assert web_world.read("SELECT count(*) AS n FROM messages WHERE text LIKE 'while some drip%'")[
