@@ -26,7 +26,7 @@ from rq import Queue, SimpleWorker
 from rq.job import Job as RQJob
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
-from rq.utils import utcformat
+from rq.utils import as_text, utcformat, utcparse
 
 from timer_service.clock import utc_now
 from timer_service.errors import RedisUnavailable
@@ -199,6 +199,31 @@ class JobQueue:
             return {name: self._queue(name).count for name in QUEUES}
         except (RedisError, OSError) as error:
             raise RedisUnavailable("the queue's Redis did not answer") from error
+
+    def oldest_ages_s(self) -> dict[str, float]:
+        """Return for how long the job that is next has waited; a queue that cannot say is absent.
+
+        Where none waits that is 0.
+
+        Raises:
+            RedisUnavailable: the queue's Redis did not answer.
+        """
+        try:
+            ages_s = {name: self._oldest_age_s(name) for name in QUEUES}
+        except (RedisError, OSError) as error:
+            raise RedisUnavailable("the queue's Redis did not answer") from error
+        return {name: age_s for name, age_s in ages_s.items() if age_s is not None}
+
+    def _oldest_age_s(self, name: str) -> float | None:
+        # RQ's own reading of a job takes it out of its queue where it cannot be read.
+        job_id = self._client.lindex(self._queue(name).key, 0)
+        if job_id is None:
+            return 0.0
+        try:
+            enqueued_at = self._client.hget(RQJob.key_for(as_text(job_id)), "enqueued_at")
+            return (utc_now() - utcparse(as_text(enqueued_at or b""))).total_seconds()
+        except ValueError:
+            return None  # gone, or not of our making
 
     def _queue(self, name: str) -> Queue:
         return Queue(name, connection=self._client, serializer=JSONSerializer)

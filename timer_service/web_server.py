@@ -7,6 +7,7 @@ is shared by all workers, so whoever waits in its queue is taken by whichever wo
 - SIGTERM, and a worker's replacement, is gentle: a worker that is to end takes no new connection,
   and every answer says ``Connection: close``, so that callers who keep connections leave by
   themselves; a moment later what is under way is finished, and only idle connections are cut.
+- A worker that hangs is killed and replaced; meanwhile the other takes whoever comes.
 
 This process never imports the application: a worker that starts after an upgrade is all new.
 """
@@ -29,18 +30,21 @@ from typing import TYPE_CHECKING, Any
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
-from granian.log import LogLevels
+from granian.log import LogLevels, logger
 from granian.server.mp import MPServer, WorkerProcess
 
 from timer_service.listening_socket import BACKLOG
+from timer_service.signs_of_life import BEAT_EVERY_S, SignOfLife
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 WORKERS = 2
 """One per core of the smallest machine we mean to run on; a crash leaves one answering."""
-BLOCKING_THREADS = 320
-"""More than webhooks may wait (`timer_http.admission`): there is one to refuse."""
+CONNECTIONS = 512
+"""As many as a worker takes at one time, and a thread for each: whoever sends slowly holds one up
+that nobody else needs. Made when needed; more than may wait (`timer_http.admission`): there is one
+to refuse."""
 HEADER_READ_TIMEOUT_MS = 10_000
 """Nothing of a slow request's head holds a thread."""
 LEAVE_S = 1.0
@@ -105,9 +109,14 @@ def _stop_accepting(descriptor: int) -> None:
     deaf.detach()
 
 
-def load_application(descriptor: int) -> WSGIApplication:
-    """Load the application, in a worker."""
+def load_application(descriptor: int, sign_of_life: SignOfLife) -> WSGIApplication:
+    """Load the application, in a worker, which looks after itself from then on."""
     # never in the process that starts workers
+    from timer_service.slow_senders import SlowSenders  # noqa: PLC0415
+
+    with socket.socket(fileno=os.dup(descriptor)) as listening:
+        slow_senders = SlowSenders(listening.getsockname()[1])
+    sign_of_life.keep_up(slow_senders.look_once)
     from timer_http.wsgi import app  # noqa: PLC0415
     from timer_service.logs import set_up_logs  # noqa: PLC0415
 
@@ -116,6 +125,8 @@ def load_application(descriptor: int) -> WSGIApplication:
 
 
 class _Worker(WorkerProcess):
+    sign_of_life: SignOfLife
+
     def terminate(self) -> None:
         """Let it ask its callers to leave, then end it as granian does."""
         self.interrupt_by_parent = True
@@ -137,7 +148,8 @@ class WebServer(MPServer):
             http=HTTPModes.http1,
             websockets=False,
             workers=WORKERS,
-            blocking_threads=BLOCKING_THREADS,
+            blocking_threads=CONNECTIONS,
+            backpressure=CONNECTIONS,
             backlog=BACKLOG,
             http1_settings=HTTP1Settings(header_read_timeout=HEADER_READ_TIMEOUT_MS),
             log_level=LogLevels.warning,
@@ -165,9 +177,32 @@ class WebServer(MPServer):
     def _spawn_worker(  # type: ignore[override]  # as granian has it
         self, idx: int, target: Any, callback_loader: Any
     ) -> WorkerProcess:
-        made = super()._spawn_worker(idx, target, callback_loader)
+        sign_of_life = SignOfLife()
+        made = super()._spawn_worker(idx, target, partial(callback_loader, sign_of_life))
         made.__class__ = _Worker  # granian names the class in the middle of what it passes on
+        assert isinstance(made, _Worker)
+        made.sign_of_life = sign_of_life
         return made
+
+    def startup(self, spawn_target: Any, target_loader: Any) -> None:
+        """Start the workers, and look after them from then on."""
+        super().startup(spawn_target, target_loader)
+        threading.Thread(target=self._look_after_workers, name="workers", daemon=True).start()
+
+    def _look_after_workers(self) -> None:
+        pause = threading.Event()
+        while not self.interrupt_signal:
+            pause.wait(BEAT_EVERY_S)
+            silent = [one for one in list(self.wrks) if _is_silent(one)]
+            # One at a time: of two that end at one instant granian may overlook one.
+            for one in silent[:1]:
+                logger.error(f"worker-{one.idx + 1} hangs and is killed")
+                one.inner.kill()  # unlike the worker's own kill, has granian start another
+
+
+def _is_silent(worker: WorkerProcess) -> bool:
+    assert isinstance(worker, _Worker)
+    return worker.sign_of_life.is_silent() and not worker.interrupt_by_parent
 
 
 def main(descriptor: int) -> None:

@@ -63,12 +63,21 @@ class _Now(Collector):
             yield GaugeMetricFamily("timer_active_chats", "Active chats of all.", value=active)
         try:
             depths = self._services.jobs.depths()
+            ages_s = self._services.jobs.oldest_ages_s()
         except RedisUnavailable:
             return
         waiting = GaugeMetricFamily("timer_jobs_waiting", "Jobs that wait.", labels=["queue"])
         for queue, depth in depths.items():
             waiting.add_metric([queue], depth)
         yield waiting
+        oldest = GaugeMetricFamily(
+            "timer_jobs_oldest_age_seconds",
+            "How long the job that is next has waited.",
+            labels=["queue"],
+        )
+        for queue, age_s in ages_s.items():
+            oldest.add_metric([queue], age_s)
+        yield oldest
 
     def _punctuality(self) -> Iterator[GaugeMetricFamily]:
         try:

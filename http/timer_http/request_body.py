@@ -9,24 +9,53 @@ from __future__ import annotations
 
 import json
 import math
+from threading import BoundedSemaphore
 from typing import Any
 
 from flask import request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable, UnsupportedMediaType
 
 from timer_service.text_cleaning import clean_json
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 32
 _MAX_DIGITS = 20
+_AS_IT_IS = "identity"
+_LARGE_BYTES = 256 * 1024
+_LARGE_AT_ONCE = 32
+"""Large bodies, or of untold length, that a process reads at one time: 128 MB at most. It has a
+thread for each of hundreds of connections."""
+_LARGE_WAIT_S = 0.4
+_large = BoundedSemaphore(_LARGE_AT_ONCE)
 
 
 def read_body() -> bytes:
     """Return the request's body.
 
     Raises:
+        UnsupportedMediaType: it is compressed. No gateway does that, and a little of it could
+            become a lot.
         RequestEntityTooLarge: over 4 MB, whether or not its length was told.
+        ServiceUnavailable: too many large ones come at once.
     """
+    if request.headers.get("Content-Encoding", _AS_IT_IS).lower() != _AS_IT_IS:
+        raise UnsupportedMediaType("send the body uncompressed")
+    if not _is_large():
+        return _read()
+    if not _large.acquire(timeout=_LARGE_WAIT_S):
+        raise ServiceUnavailable("too many large bodies at once; try again in a moment")
+    try:
+        return _read()
+    finally:
+        _large.release()
+
+
+def _is_large() -> bool:
+    length = request.content_length
+    return "Transfer-Encoding" in request.headers if length is None else length > _LARGE_BYTES
+
+
+def _read() -> bytes:
     # Werkzeug 3.1 cuts a body of untold length off at the limit and says nothing: one byte more
     # shows it.
     request.max_content_length = MAX_BODY_BYTES + 1

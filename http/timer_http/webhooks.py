@@ -17,7 +17,13 @@ from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 from flask_openapi.types import ResponseDict
 from pydantic import BaseModel, ConfigDict
-from werkzeug.exceptions import BadRequest, Forbidden, RequestEntityTooLarge, ServiceUnavailable
+from werkzeug.exceptions import (
+    BadRequest,
+    Forbidden,
+    RequestEntityTooLarge,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
 
 from timer_http import admission, problems, twiml
 from timer_http import webhook_proof as proof
@@ -46,6 +52,7 @@ blueprint = APIBlueprint(
         400: problem("Not parseable"),
         401: problem("No proof of origin"),
         413: problem("Over 4 MB"),
+        415: problem("Compressed"),
         503: problem("Not now; try again"),
     },
 )
@@ -178,7 +185,7 @@ def answer_webhook_error(error: Exception) -> ResponseReturnValue:
     provider = next(name.value for name in ProviderName if name.value in (request.endpoint or ""))
     if isinstance(error, RequestEntityTooLarge):
         metrics.WEBHOOKS.labels(provider, "too_large").inc()
-    elif isinstance(error, MalformedPayload | BadRequest):
+    elif isinstance(error, MalformedPayload | BadRequest | UnsupportedMediaType):
         metrics.WEBHOOKS.labels(provider, "malformed").inc()
     elif not isinstance(error, Forbidden):
         metrics.WEBHOOKS.labels(provider, "failed").inc()

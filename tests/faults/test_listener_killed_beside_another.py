@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,12 +12,12 @@ import pytest
 from tests.support.builders import World
 from tests.support.crowd import Crowd
 from tests.support.deployment import Process
+from tests.support.two_listeners import two_listeners
 from tests.support.waiting import wait_until
 
 SHARDS = 4
 GAP_S = 1
 CUSTOMERS = 60
-TWO = '"listeners": 2'
 
 
 @pytest.fixture
@@ -30,28 +29,8 @@ def world(database_url: str, redis_url: str) -> Iterator[World]:
 
 @pytest.fixture
 def listeners(world: World, tmp_path: Path) -> Iterator[list[Process]]:
-    """Run two listener processes that know of each other."""
-    env = {
-        **os.environ,
-        "TIMER_DATABASE_URL": world.database_url,
-        "TIMER_REDIS_URL": world.redis_url,
-        "TIMER_SHARDS": str(SHARDS),
-        # so that nothing but the other listener heals
-        "TIMER_SWEEP_PERIOD_S": "300",
-    }
-    names = ("listen-1", "listen-2")
-    processes = [Process(one, "listen", env=env, log=tmp_path / f"{one}.log") for one in names]
-    for one in processes:
-        one.start()
-    wait_until(
-        lambda: all(TWO in one.said for one in processes),
-        within_s=30,
-        what="both know of each other",
-    )
-    yield processes
-    for one in processes:
-        if one.is_running:
-            one.end()
+    with two_listeners(world, tmp_path) as processes:
+        yield processes
 
 
 def test_what_a_killed_listener_looked_after_the_other_closes_within_a_second(

@@ -84,6 +84,11 @@ class Front:
         )
         return str(connection.id), name
 
+    @property
+    def number(self) -> str:
+        """The number at Meta."""
+        return self._number[1]
+
     def meta(self, text: str, *, sender: str = SENDER, secret: str = "secret-of-ours") -> Post:
         body = meta_body(self._number[1], text=text, sender=sender)
         return Post("/webhooks/meta", body, meta_signature(body, secret))

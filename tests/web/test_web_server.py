@@ -8,11 +8,9 @@ import os
 import resource
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -21,19 +19,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.deployment import children_of
 from tests.support.servers import PostgresServer, RedisServer
 from tests.support.waiting import wait_until
+from tests.support.web_processes import Web, web_processes
 from tests.web.shop import ADMIN_KEY, Shop, bearer, evolution_body, path_of, settings_for
-from timer_service.listening_socket import open_listening_socket
-from timer_service.processes import web_command
 from timer_service.settings import Settings
 from timer_service.web_server import ASK_TO_LEAVE_EVERY, WORKERS
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running web server."""
-
-    pid: int
-    port: int
 
 
 @pytest.fixture(scope="module")
@@ -46,33 +35,23 @@ def settings(postgres_server: PostgresServer, redis_server: RedisServer) -> Iter
 
 
 @pytest.fixture(scope="module")
-def one_server(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def one_server(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """Run the web server as `timer-service web` does; tests take `server`, which is whole."""
-    listening = open_listening_socket("127.0.0.1", 0)
-    port = listening.getsockname()[1]
     assert settings.database_url is not None
     assert settings.redis_url is not None
     assert settings.encryption_keys is not None
     environment = {
-        **os.environ,
         "TIMER_DATABASE_URL": settings.database_url.get_secret_value(),
         "TIMER_REDIS_URL": settings.redis_url.get_secret_value(),
         "TIMER_ENCRYPTION_KEYS": settings.encryption_keys.get_secret_value(),
         "TIMER_ADMIN_KEY": ADMIN_KEY,
-        "TIMER_PUBLIC_URL": "https://timer.example",
-        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path_factory.mktemp("metrics")),
     }
-    descriptor = listening.fileno()
-    process = subprocess.Popen(web_command(descriptor), env=environment, pass_fds=[descriptor])
-    wait_until(lambda: is_alive(port), within_s=60, what="it answers")
-    yield Server(process.pid, port)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
-    listening.close()
+    with web_processes(environment, tmp_path_factory.mktemp("web")) as web:
+        yield web
 
 
 @pytest.fixture
-def server(one_server: Server) -> Server:
+def server(one_server: Web) -> Web:
     """Return the server with every worker there, whatever the test before did to it."""
     wait_until(lambda: len(children_of(one_server.pid)) == WORKERS, what="every worker is there")
     wait_until(lambda: is_alive(one_server.port), within_s=20, what="it answers")
@@ -80,7 +59,7 @@ def server(one_server: Server) -> Server:
 
 
 @pytest.fixture
-def port(server: Server) -> int:
+def port(server: Web) -> int:
     """Return where the web server listens."""
     return server.port
 
@@ -174,7 +153,7 @@ def test_connections_that_say_nothing_hold_nobody_up(port: int, shop: Shop) -> N
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit is Linux's")
-def test_descriptors_that_run_out_keep_callers_waiting_and_end_no_worker(server: Server) -> None:
+def test_descriptors_that_run_out_keep_callers_waiting_and_end_no_worker(server: Web) -> None:
     workers = children_of(server.pid)
     before = {pid: resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in workers}
     for pid, (_, most) in before.items():
@@ -190,7 +169,7 @@ def test_descriptors_that_run_out_keep_callers_waiting_and_end_no_worker(server:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before[pid])
 
 
-def test_a_hang_up_replaces_every_worker_and_refuses_nobody(server: Server) -> None:
+def test_a_hang_up_replaces_every_worker_and_refuses_nobody(server: Web) -> None:
     before = children_of(server.pid)
     os.kill(server.pid, signal.SIGHUP)
     answered = []
@@ -204,7 +183,7 @@ def test_a_hang_up_replaces_every_worker_and_refuses_nobody(server: Server) -> N
     assert all(answered)
 
 
-def test_a_worker_that_is_to_end_takes_no_new_caller(server: Server) -> None:
+def test_a_worker_that_is_to_end_takes_no_new_caller(server: Web) -> None:
     before = children_of(server.pid)
     os.kill(server.pid, signal.SIGHUP)
     asked_to_leave = 0
@@ -221,7 +200,7 @@ def test_a_worker_that_is_to_end_takes_no_new_caller(server: Server) -> None:
     assert asked_to_leave <= len(before) + answered // ASK_TO_LEAVE_EVERY + len(before)
 
 
-def test_a_worker_that_is_to_end_asks_callers_to_leave_and_cuts_nobody_off(server: Server) -> None:
+def test_a_worker_that_is_to_end_asks_callers_to_leave_and_cuts_nobody_off(server: Web) -> None:
     kept = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=10) for _ in range(8)]
     for one in kept:
         ask_alive(one)
@@ -239,7 +218,7 @@ def test_a_worker_that_is_to_end_asks_callers_to_leave_and_cuts_nobody_off(serve
         one.close()
 
 
-def test_callers_are_asked_now_and_then_to_connect_again(server: Server) -> None:
+def test_callers_are_asked_now_and_then_to_connect_again(server: Web) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     answers = [ask_alive(connection) for _ in range(4 * ASK_TO_LEAVE_EVERY)]
     connection.close()

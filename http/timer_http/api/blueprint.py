@@ -43,6 +43,7 @@ def make_blueprint(name: str, tag: str, description: str) -> APIBlueprint:
             403: problem("The role, or the business, may not"),
             404: problem("There is none in this business"),
             413: problem("Over 4 MB"),
+            415: problem("Not JSON by its type, or compressed"),
             422: problem("Fields are wrong"),
             503: problem("Not now; try again"),
         },

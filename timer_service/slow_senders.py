@@ -1,0 +1,99 @@
+"""Cuts off whoever takes far too long to send a request.
+
+Run by each web worker in a thread. A server bounds how long a request's head may take; nothing in
+WSGI bounds its body, and each one that drips in holds a thread that cannot be interrupted. The
+kernel knows: of a request under way the caller had the last word. Where that stays so for longer
+than any answer of ours takes, the connection is shut down, which ends the reading.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+CUT_AFTER_S = 10.0
+"""Between the first byte of a request and the first of its answer; as long as a head may take."""
+LOOK_EVERY_S = 1.0
+
+_TCP_INFO = struct.Struct("44xI4xI96xII")
+"""When data were last sent and last received, in ms ago, and how many segments of them came and
+went: four fields of tcp_info (source: linux/tcp.h, Linux 4.6 to 6.18)."""
+
+
+class SlowSenders:
+    """Those connections to one port, in this process, whose callers have had the last word.
+
+    Where the kernel does not tell (it is Linux's to) nobody is cut off.
+    """
+
+    def __init__(
+        self, port: int, *, cut_after_s: float = CUT_AFTER_S, look_every_s: float = LOOK_EVERY_S
+    ) -> None:
+        self._port = port
+        self._look_every_ms = 1000 * look_every_s
+        self._most_looks = cut_after_s / look_every_s
+        self._looks: dict[int, int] = {}
+
+    def look_once(self) -> int:
+        """Look at every connection, and cut off those seen too often; return how many.
+
+        To be called every ``look_every_s``.
+        """
+        if not hasattr(socket, "TCP_INFO"):
+            return 0
+        seen: dict[int, int] = {}
+        cut = 0
+        for one in _sockets():
+            with suppress(OSError), one:
+                if not self._is_caller(one) or not self._waits(one):
+                    continue
+                inode = os.fstat(one.fileno()).st_ino
+                seen[inode] = self._looks.get(inode, 0) + 1
+                if seen[inode] > self._most_looks:
+                    del seen[inode]
+                    one.shutdown(socket.SHUT_RDWR)
+                    cut += 1
+        self._looks = seen
+        if cut:
+            log.warning("slow_senders_cut_off", connections=cut)
+        return cut
+
+    def _is_caller(self, one: socket.socket) -> bool:
+        return (
+            one.family in {socket.AF_INET, socket.AF_INET6}
+            and one.type == socket.SOCK_STREAM
+            and one.getsockname()[1] == self._port
+            and not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        )
+
+    def _waits(self, one: socket.socket) -> bool:
+        """Tell whether the caller had the last word, and no answer went out since the last look."""
+        told = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        if len(told) < _TCP_INFO.size:
+            return False  # an older kernel
+        sent_ms: int
+        received_ms: int
+        sent_ms, received_ms, received, sent = _TCP_INFO.unpack(told)
+        # To whom nothing was sent yet, "last sent" is when the connection was made.
+        has_last_word = received_ms < sent_ms if sent else bool(received)
+        return has_last_word and sent_ms >= self._look_every_ms
+
+
+def _sockets() -> Iterator[socket.socket]:
+    """Give each socket of this process under a descriptor of its own, to be closed."""
+    for one in Path("/dev/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile, or no descriptor left
+            descriptor = os.dup(int(one.name))
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                yield socket.socket(fileno=descriptor)
+            else:
+                os.close(descriptor)
