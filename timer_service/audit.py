@@ -42,17 +42,20 @@ class Auditor:
         return drift
 
     def _remove_dead(self) -> int:
-        members = next(self._index, None)
-        if members is None:
+        page = next(self._index, None)
+        if page is None:
             self._index = self._live_chats.walk_index(PAGE)
             return 0
+        members, strangers = page
+        if strangers:
+            log.warning("index_held_strangers", members=strangers)
         with self._database.transaction() as db:
             alive = {
                 one.session_id
                 for one in sessions.still_open(db, [member.session_id for member in members])
             }
         dead = [member for member in members if member.session_id not in alive]
-        return self._live_chats.forget(dead)
+        return strangers + self._live_chats.forget(dead)
 
     def _add_missing(self) -> int:
         with self._database.transaction() as db:

@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from timer_service.callbacks import load_callback
+from timer_service.errors import DatabaseUnavailable
 from timer_service.ids import SessionId
 from timer_service.job_queue import CALLBACK_TIMEOUT_S, MOST_RUN_S
 from timer_service.lease import GIVEN_BACK_FOR, LEASE, kept_alive
@@ -29,7 +30,14 @@ MOST_ATTEMPTS = 10
 
 def call_back(session_id: str, callback_id: str, attempt: int) -> None:
     """Call a callback with the closed session; called by RQ."""
-    session, callback = SessionId(UUID(session_id)), UUID(callback_id)
+    try:
+        _call_back(SessionId(UUID(session_id)), UUID(callback_id), attempt)
+    except DatabaseUnavailable as error:
+        # Returned from, not raised: the queue then tells the sweep that no worker died of it.
+        log.warning("callback_without_postgres", session_id=session_id, cause=str(error))
+
+
+def _call_back(session: SessionId, callback: UUID, attempt: int) -> None:
     database = job_services().database
     with database.transaction() as db:
         run = callbacks.start(db, session, callback, attempt, lease=LEASE)
@@ -44,7 +52,7 @@ def call_back(session_id: str, callback_id: str, attempt: int) -> None:
     except Exception as error:
         log.warning(
             "callback_failed",
-            session_id=session_id,
+            session_id=str(session),
             path=run["path"],
             attempt=attempt,
             cause=type(error).__name__,

@@ -1,24 +1,34 @@
-"""Administration from the shell: businesses, keys and connections.
+"""Administration from the shell: businesses, keys, connections, and what a spool set aside.
 
 Words of the `timer-service` command for whoever holds the server; the same operations as the API.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
 from timer_service.durations import parse_duration_s
-from timer_service.errors import InvalidInput
+from timer_service.errors import ConfigurationError, InvalidInput, NotFound
 from timer_service.ids import BusinessId
 from timer_service.messages import ProviderName, Role
 
 businesses = typer.Typer(help="Businesses.", no_args_is_help=True)
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 connections = typer.Typer(help="Connections.", no_args_is_help=True)
+spools = typer.Typer(help="What this host's spool set aside.", no_args_is_help=True)
 
+if TYPE_CHECKING:
+    from timer_service.spool import Spool
+
+FolderOption = Annotated[
+    Path | None, typer.Option("--folder", help="The spool's folder, if not TIMER_SPOOL_DIR.")
+]
 BusinessOption = Annotated[UUID, typer.Option("--business", help="The business's id.")]
 
 
@@ -109,3 +119,71 @@ def _read_secret(text: str) -> tuple[str, str]:
     if not found or not name:
         raise InvalidInput("a secret is given as NAME=VALUE, or NAME=- to type it unseen")
     return name, typer.prompt(name, hide_input=True) if value == "-" else value
+
+
+@spools.command("list")
+def list_parked(*, folder: FolderOption = None) -> None:
+    """List the parts that were set aside: ids, times and faults, never what they hold."""
+    from timer_service.spool import received_at
+
+    with _spool(folder) as spool:
+        parts, state = spool.parked(), spool.state()
+    if parts:
+        typer.echo(f"{'id':>8}  {'received':<24}  {'connection':<36}  tries  fault")
+    for part in parts:
+        received = received_at(part).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        fault = part.fault or "unknown"
+        typer.echo(
+            f"{part.seq:>8}  {received:<24}  {part.connection_id:<36}  {part.tries:>5}  {fault}"
+        )
+    typer.echo(f"{state.parked} set aside, {state.waiting} waiting")
+
+
+@spools.command("retry")
+def retry_parked(
+    part: Annotated[int | None, typer.Argument(help="Its id in the list.")] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="All that were set aside.")] = False,
+    folder: FolderOption = None,
+) -> None:
+    """Let web replay a part again, three times at most; its messages count at their receipt."""
+    if (part is None) is not every:
+        raise InvalidInput("expected the id of one part, or --all")
+    with _spool(folder) as spool:
+        back = spool.retry(part)
+    if part is not None and not back:
+        raise NotFound(f"no part {part} was set aside here")
+    typer.echo(f"{back} will be replayed")
+
+
+@spools.command("drop")
+def drop_parked(
+    part: Annotated[int, typer.Argument(help="Its id in the list.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    folder: FolderOption = None,
+) -> None:
+    """Delete a part for good: its messages will never be stored."""
+    if not yes:
+        typer.confirm(f"Delete part {part} with the messages it holds, for good?", abort=True)
+    with _spool(folder) as spool:
+        if not spool.drop(part):
+            raise NotFound(f"no part {part} was set aside here")
+    typer.echo(f"{part} is deleted")
+
+
+@contextmanager
+def _spool(folder: Path | None) -> Iterator[Spool]:
+    from timer_service.settings import load_settings
+    from timer_service.spool import Spool
+
+    where = folder or load_settings().spool_dir
+    if where is None:
+        raise ConfigurationError("expected TIMER_SPOOL_DIR or --folder, found neither")
+    if not Spool.is_in(where):  # it would be made here, perhaps as somebody who is not web
+        raise ConfigurationError(f"expected a spool in {where}, found none")
+    spool = Spool(where)
+    try:
+        yield spool
+    finally:
+        spool.close()

@@ -5,12 +5,13 @@ connection), ``worker`` serves background duties. SQL itself is in `records`.
 
 A server that is there and says nothing (stopped, or behind a network that drops) is no error to the
 kernel, and libpq waits two seconds at least to connect. So every wait for an answer has an end of
-its own here, and on the request path what a transaction may take altogether has one.
+its own here, and on the request path what a transaction may take altogether has one. In the
+background, where statements may be long, Postgres is asked whether it still works on one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
@@ -39,6 +40,10 @@ WORKER_STATEMENT_MS = 30_000
 IDLE_IN_TRANSACTION_MS = 2_000
 ANSWER_WITHIN_S = WORKER_STATEMENT_MS / 1000 + 5
 """By then Postgres has ended any statement itself: who says nothing longer is not there."""
+SILENT_FOR_S = 1.5
+"""After so long a silence a background statement asks over another connection what became of it."""
+ASK_WITHIN_S = 1.5
+"""What that question may take; Postgres is away where even it gets no answer."""
 PAUSE_S = 1.0
 """How long callers are refused at once after Postgres could not be reached or said nothing."""
 
@@ -54,6 +59,10 @@ RV = TypeVar("RV")
 
 _ends_at_s: ContextVar[float | None] = ContextVar("ends_at_s", default=None)
 """When what the running transaction may take is used up, by the steady clock."""
+
+
+_is_at_work: ContextVar[Callable[[int], bool] | None] = ContextVar("is_at_work", default=None)
+"""Tells whether Postgres works on what a server process was asked, where statements may be long."""
 
 
 class _Silent(psycopg.errors.OperationalError):
@@ -82,12 +91,45 @@ class _Bounded(psycopg.Connection[Any]):
         """Wait for an answer, and give the connection up where none comes in time."""
         given_s = ANSWER_WITHIN_S if timeout is None else timeout
         try:
-            return super().wait(gen, interval, min(given_s, max(0.0, _time_left_s())))
+            within_s = min(given_s, max(0.0, _time_left_s()))
+            return super().wait(self._watched(gen), interval, within_s)
         except psycopg.errors.OperationalError as error:
-            if not isinstance(error, psycopg.errors._WaitTimeout):  # noqa: SLF001 - it has no other name
+            if not isinstance(error, psycopg.errors._WaitTimeout | _Silent):  # noqa: SLF001 - it has no other name
                 raise
         self.close()
         raise _Silent("Postgres gave no answer in time")
+
+    def _watched(self, gen: PQGen[RV]) -> PQGen[RV]:
+        is_at_work = _is_at_work.get()
+        # Behind a pooler (then nothing is prepared) nobody can tell which server process it is.
+        if is_at_work is None or self.prepare_threshold is None:
+            return gen
+        return _watch(gen, lambda: is_at_work(self.pgconn.backend_pid))
+
+
+def _watch(gen: PQGen[RV], is_at_work: Callable[[], bool]) -> PQGen[RV]:
+    """Wait as long as Postgres works on the answer, and not where the answer cannot come any more.
+
+    So a long statement has its time, while a connection that a firewall forgot, or whose server is
+    gone, is given up within seconds.
+    """
+    is_lost = False
+    ask_at_s = monotonic_s() + SILENT_FOR_S
+    try:
+        ready = yield next(gen)
+        while True:
+            if ready:
+                is_lost, ask_at_s = False, monotonic_s() + SILENT_FOR_S
+            elif is_lost:  # and the answer was not under way when we asked
+                gen.close()
+                raise _Silent("Postgres does not work on it any more")
+            elif monotonic_s() >= ask_at_s:
+                is_lost = not is_at_work()
+                ask_at_s = monotonic_s() + SILENT_FOR_S
+            ready = yield gen.send(ready)
+    except StopIteration as done:
+        answer: RV = done.value
+        return answer
 
 
 def _time_left_s() -> float:
@@ -137,6 +179,7 @@ class Database:
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._within_s = within_s
+        self._address: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
         self._circuit = Circuit(0 if within_s is None else PAUSE_S)
         Connector(Limits(statement_ms, IDLE_IN_TRANSACTION_MS), self._connect).attach(engine)
 
@@ -201,6 +244,7 @@ class Database:
             raise DatabaseUnavailable("Postgres was away a moment ago")
         began_at_s = monotonic_s()
         token = _ends_at_s.set(None if self._within_s is None else began_at_s + self._within_s)
+        asking = _is_at_work.set(self._is_at_work if self._within_s is None else None)
         try:
             yield
         except PoolTimeoutError as error:
@@ -219,9 +263,30 @@ class Database:
         else:
             self._circuit.answered()
         finally:
+            _is_at_work.reset(asking)
             _ends_at_s.reset(token)
 
+    def _is_at_work(self, pid: int) -> bool:
+        """Ask over a connection of its own whether a server process works on what it was asked."""
+        args, options = self._address
+        token = _ends_at_s.set(monotonic_s() + ASK_WITHIN_S)
+        asking = _is_at_work.set(None)
+        try:
+            with _Bounded.connect(*args, **options) as db:
+                found = db.execute(
+                    "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s", [pid]
+                ).fetchone()
+        except _Silent:
+            return False
+        except psycopg.Error:
+            return True  # it is there, and has no connection to spare; the statement has its time
+        finally:
+            _is_at_work.reset(asking)
+            _ends_at_s.reset(token)
+        return found is not None and bool(found[0])
+
     def _connect(self, *args: Any, **options: Any) -> _Bounded:
+        self._address = args, options
         try:
             return _Bounded.connect(*args, **options)
         except psycopg.Error as error:

@@ -12,11 +12,11 @@ import json
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import get_args
+from typing import Any, get_args
 from uuid import UUID
 
 import structlog
@@ -123,6 +123,16 @@ class CallbackJob:
 
 
 Job = SummaryJob | CallbackJob
+_HOOKS = tuple(
+    form
+    for name in (
+        "success_callback_name",
+        "failure_callback_name",
+        "stopped_callback_name",
+        "webhooks",
+    )
+    for form in (name, name.encode())
+)
 _ENTRY_POINTS = {kind.function for kind in get_args(Job)}
 
 
@@ -188,6 +198,23 @@ class JobQueue:
             }
         except (RedisError, OSError) as error:
             raise RedisUnavailable("the queue's Redis did not answer") from error
+
+    def came_to_an_end(self, jobs: Iterable[Job]) -> set[str]:
+        """Return the ids of those jobs whose function returned: no worker died of them.
+
+        Raises:
+            RedisUnavailable: the queue's Redis did not answer.
+        """
+        ids = [job.job_id for job in jobs]
+        try:
+            found = RQJob.fetch_many(ids, connection=self._client, serializer=JSONSerializer)
+        except (RedisError, OSError) as error:
+            raise RedisUnavailable("the queue's Redis did not answer") from error
+        return {
+            job.id
+            for job in found
+            if job is not None and job.get_status(refresh=False) is JobStatus.FINISHED
+        }
 
     def depths(self) -> dict[str, int]:
         """Return how many jobs wait in each queue.
@@ -269,15 +296,28 @@ def _pack(call: Sequence[object]) -> bytes:
 
 
 class _OwnJob(RQJob):
-    """A job whose function is one of ours: RQ would call any function it finds named in Redis."""
+    """A job whose function is one of ours: RQ would call any function it finds named in Redis.
+
+    So it would what is named there to be called, or posted to, when the job is over; ours never
+    name any.
+    """
+
+    has_hooks = False
+
+    def restore(self, raw_data: Mapping[bytes | str, Any]) -> None:
+        """Read what Redis holds, but for what is to be called when the job is over."""
+        fields = dict(raw_data)
+        hooks = [fields.pop(name, None) for name in _HOOKS]
+        self.has_hooks = any(hooks)
+        super().restore(fields)
 
     def perform(self) -> object:
         """Call the function.
 
         Raises:
-            ValueError: it is none of ours; RQ keeps the job as failed.
+            ValueError: it is none of ours, or names what ours never do; RQ keeps the job as failed.
         """
-        if self.func_name not in _ENTRY_POINTS:
+        if self.func_name not in _ENTRY_POINTS or self.has_hooks:
             raise ValueError("a job of no kind we know")
         return super().perform()
 

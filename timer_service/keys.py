@@ -120,6 +120,22 @@ def parse_member(text: str) -> Member | None:
         return None
 
 
+def parse_business(text: str) -> BusinessId | None:
+    """Read a short business id back; None for anything else."""
+    try:
+        return BusinessId(_lengthen_business(text))
+    except ValueError:
+        return None
+
+
+def parse_session(text: str) -> SessionId | None:
+    """Read a short session id back; None for anything else."""
+    try:
+        return SessionId(lengthen(text))
+    except ValueError:
+        return None
+
+
 def parse_live_key(key: str) -> Member | None:
     """Read a live key back; None for any other key, of ours or not."""
     head, found, tail = key.partition("}:live:")

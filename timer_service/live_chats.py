@@ -18,12 +18,18 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeVar, cast
 
+import structlog
+from redis.exceptions import ResponseError
+
 from timer_service import keys, lua_scripts
-from timer_service.ids import BusinessId, SessionId, lengthen, shorten
+from timer_service.errors import RedisUnavailable
+from timer_service.ids import BusinessId, SessionId, shorten
 from timer_service.keys import Member, shorten_business
 from timer_service.lua_scripts import Call, run_calls, try_calls
 from timer_service.redis_clients import LiveRedis, raise_faults, run_commands
 from timer_service.redis_cluster import Command
+
+log = structlog.get_logger(__name__)
 
 
 class Arm(NamedTuple):
@@ -90,6 +96,13 @@ class ActivePage:
 
     count: int
     chats: list[tuple[SessionId, int]]
+
+
+class IndexPage(NamedTuple):
+    """Sessions that an index holds. ``strangers``: how many entries named none and are removed."""
+
+    members: list[Member]
+    strangers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +178,8 @@ class LiveChats:
         if reply[0] == CountResult.UNTRUSTED:
             return None
         pairs = zip(reply[1::2], reply[2::2], strict=True)
-        return ActivePage(reply[0], [(SessionId(lengthen(short)), due) for short, due in pairs])
+        known = ((keys.parse_session(str(short)), due) for short, due in pairs)
+        return ActivePage(reply[0], [(one, due) for one, due in known if one is not None])
 
     def count_all(self) -> int | None:
         """Count the active sessions of all businesses; None where a shard cannot be trusted."""
@@ -174,8 +188,9 @@ class LiveChats:
         agendas = self._ask(
             (shard, ("ZRANGE", keys.agenda_key(shard), 0, -1)) for shard in range(self.shards)
         )
-        businesses = [BusinessId(lengthen(short)) for agenda in agendas for short in agenda]
-        replies = run_calls(self._client, [self._count_call(one, 0) for one in businesses])
+        businesses = [keys.parse_business(str(short)) for agenda in agendas for short in agenda]
+        calls = [self._count_call(one, 0) for one in businesses if one is not None]
+        replies = run_calls(self._client, calls)
         if any(reply[0] == CountResult.UNTRUSTED for reply in replies):
             return None
         return sum(int(reply[0]) for reply in replies)
@@ -299,27 +314,43 @@ class LiveChats:
         key = keys.listeners_key()
         raise_faults(run_commands(self._client, [Command(key, ("ZREM", key, listener))]))
 
-    def walk_index(self, page: int) -> Iterator[list[Member]]:
+    def walk_index(self, page: int) -> Iterator[IndexPage]:
         """Walk through the deadline indexes of all shards, about ``page`` sessions at a time.
 
-        What is added or removed meanwhile may or may not be met.
+        What is added or removed meanwhile may or may not be met. What names no session is no
+        session's, whoever wrote it: it would be counted as a chat, so it is removed on the way. An
+        index that is not even one is passed over.
         """
         for shard in range(self.shards):
-            (businesses,) = self._ask([(shard, ("ZRANGE", keys.agenda_key(shard), 0, -1))])
-            for business in businesses:
-                business_id = BusinessId(lengthen(str(business)))
-                cursor = 0
-                while True:
-                    index = keys.active_key(shard, business_id)
-                    ((cursor, found),) = self._ask(
-                        [(shard, ("ZSCAN", index, cursor, "COUNT", page))]
-                    )
-                    if found:
-                        yield [
-                            Member(business_id, SessionId(lengthen(str(one)))) for one, _ in found
-                        ]
-                    if cursor == 0:
-                        break
+            agenda = keys.agenda_key(shard)
+            (businesses,) = self._ask([(shard, ("ZRANGE", agenda, 0, -1))])
+            for business in map(str, businesses):
+                index = keys.active_prefix(shard) + business
+                if keys.parse_business(business) is None:
+                    strange = (("ZREM", agenda, _bytes_of(business)), ("UNLINK", _bytes_of(index)))
+                    self._ask((shard, command) for command in strange)
+                    yield IndexPage([], strangers=1)
+                    continue
+                try:
+                    yield from self._walk_one(shard, business, page)
+                except RedisUnavailable as error:
+                    if not isinstance(error.__cause__, ResponseError):
+                        raise
+                    log.warning("index_not_readable", shard=shard, business=business)
+
+    def _walk_one(self, shard: int, business: str, page: int) -> Iterator[IndexPage]:
+        index = keys.active_prefix(shard) + business
+        cursor = None
+        while cursor != 0:
+            command = ("ZSCAN", index, cursor or 0, "COUNT", page)
+            ((cursor, found),) = self._ask([(shard, command)])
+            parsed = {str(one): keys.parse_member(f"{business}:{one}") for one, _ in found}
+            strange = [one for one, member in parsed.items() if member is None]
+            if strange:
+                self._ask([(shard, ("ZREM", index, *map(_bytes_of, strange)))])
+            if parsed:
+                members = [member for member in parsed.values() if member is not None]
+                yield IndexPage(members, strangers=len(strange))
 
     def not_held(self, members: Sequence[Member]) -> list[Member]:
         """Return those that are neither in their index nor claimed, asked in one round trip."""
@@ -401,6 +432,11 @@ class LiveChats:
                 positions[at : at + _CALL_MAX] for at in range(0, len(positions), _CALL_MAX)
             )
         ]
+
+
+def _bytes_of(text: str) -> bytes:
+    """Return what Redis holds, which need not be text: the client reads it so."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _names(members: Sequence[Member]) -> list[str]:

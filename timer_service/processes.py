@@ -18,7 +18,7 @@ import structlog
 from timer_service import wiring
 from timer_service.database import Database
 from timer_service.expiry_listener import ListenerBroken
-from timer_service.installation import check_shards, make_admin_key, wait_for_schema
+from timer_service.installation import Installation, check_shards, wait_for_schema
 from timer_service.job_queue import work
 from timer_service.listening_socket import descriptor_of_systemd, open_listening_socket
 from timer_service.settings import Settings
@@ -27,6 +27,9 @@ log = structlog.get_logger(__name__)
 
 WORKER_NICENESS = 10
 """Summaries can wait: where cores are few, closing on time and answering webhooks come first."""
+
+LOOK_WITHIN_S = 2.0
+"""How long a starting web process looks for Postgres before it starts without it."""
 
 SWITCH_EVERY_S = 0.0005
 """How long one thread of the listener may keep the others waiting: Python's own 5 ms would be the
@@ -48,10 +51,13 @@ def stop_on_signals() -> threading.Event:
 def run_listener(settings: Settings) -> None:
     """Run the expiry listener, the sweeper, the rebuilder and the eraser."""
     with _database(settings) as database:
-        wait_for_schema(database)
+        was_away = wait_for_schema(database)
         check_shards(database, settings.shards)
     sys.setswitchinterval(SWITCH_EVERY_S)
     services = wiring.build_listener(settings)
+    if was_away:
+        services.announcements.postgres_was_away()
+        services.sweeper.postgres_was_away()
     stop = stop_on_signals()
     others = [
         _VitalThread("sweeper", services.sweeper.run, stop),
@@ -128,20 +134,22 @@ def web_command(descriptor: int) -> list[str]:
 def prepare_web(settings: Settings) -> str | None:
     """Check the installation; return an admin key to show where one was made just now.
 
+    It waits for nothing: where Postgres or its schema is not there yet, the workers look for it
+    and refuse what needs it until it comes.
+
     Raises:
         ConfigurationError: a setting is missing, or not what this installation was made with.
     """
     settings.require_redis_url()
     settings.encryption_key_list()
-    with _database(settings) as database:
-        wait_for_schema(database)
-        check_shards(database, settings.shards)
-        return make_admin_key(database) if settings.admin_key is None else None
+    with _database(settings, within_s=LOOK_WITHIN_S) as database:
+        return Installation(database, settings).check_once()
 
 
 @contextmanager
-def _database(settings: Settings) -> Iterator[Database]:
-    database = Database.for_workers(settings.require_database_url(), size=1)
+def _database(settings: Settings, *, within_s: float | None = None) -> Iterator[Database]:
+    url = settings.require_database_url()
+    database = Database.for_workers(url, size=1, within_s=within_s)
     try:
         yield database
     finally:

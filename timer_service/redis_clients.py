@@ -257,4 +257,6 @@ def _options(timeout_s: float, *, decode_responses: bool = True) -> dict[str, An
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "health_check_interval": 0,
         "decode_responses": decode_responses,
+        # Bytes that are no text, whoever wrote them, can be read and named like any others.
+        "encoding_errors": "surrogateescape",
     }

@@ -12,7 +12,7 @@ import fcntl
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ from timer_service.group_commit import GroupCommit, TooBusy
 from timer_service.ids import ConnectionId
 from timer_service.messages import Event as ChatEvent
 from timer_service.records import spool_file
-from timer_service.records.spool_file import Row
+from timer_service.records.spool_file import Parked, Row
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +37,7 @@ MAX_BYTES = 1024**3
 """Two million messages, about."""
 MIN_FREE_BYTES = 256 * 1024**2
 """What must stay free on the disk: Postgres and Redis may live there too."""
+_FILE = "spool.sqlite3"
 _PATIENCE_S = 0.2
 _MOST_AT_ONCE = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,6 +80,11 @@ class Spool:
         )
         self.appended = Event()
         """Set when this process appended: a replayer need not look at its next turn only."""
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Tell whether a folder holds a spool."""
+        return (folder / _FILE).exists()
 
     @property
     def id(self) -> str:
@@ -146,16 +152,36 @@ class Spool:
         return self._write(take)
 
     def settle(
-        self, *, done: Sequence[int] = (), untried: Sequence[int] = (), parked: Sequence[int] = ()
+        self,
+        *,
+        done: Sequence[int] = (),
+        untried: Sequence[int] = (),
+        parked: Mapping[int, str] | None = None,
     ) -> None:
-        """Delete what is stored, give back what could not be tried, set aside what is poison."""
+        """Delete what is stored, give back what could not be tried, set aside what is poison.
+
+        ``parked`` says of what kind each one's fault is.
+        """
 
         def settle(db: sqlite3.Connection) -> None:
             spool_file.delete(db, done)
             spool_file.count_try(db, untried, -1)
-            spool_file.park(db, parked)
+            spool_file.park(db, parked or {})
 
         self._write(settle)
+
+    def parked(self) -> list[Parked]:
+        """Return what was set aside."""
+        with self._reading() as db:
+            return spool_file.parked(db)
+
+    def retry(self, seq: int | None = None) -> int:
+        """Let one part that was set aside, or all of them, be replayed; return how many."""
+        return self._write(lambda db: spool_file.unpark(db, seq))
+
+    def drop(self, seq: int) -> bool:
+        """Delete for good a part that was set aside; False if there is none."""
+        return self._write(lambda db: spool_file.drop_parked(db, seq))
 
     def shrink(self) -> None:
         """Give the disk back what is not in use, deleted messages first of all."""
@@ -236,7 +262,7 @@ class Spool:
     def _connect(self) -> sqlite3.Connection:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
-        path = self._folder / "spool.sqlite3"
+        path = self._folder / _FILE
         # SQLite gives its log and its index the file's own mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         folder = os.open(self._folder, os.O_RDONLY)
@@ -269,7 +295,7 @@ def connection_of(row: Row) -> ConnectionId:
     return ConnectionId(UUID(row.connection_id))
 
 
-def received_at(row: Row) -> datetime:
+def received_at(row: Row | Parked) -> datetime:
     """Return when a row's webhook came, by this host's clock."""
     return _EPOCH + timedelta(microseconds=row.received_us)
 

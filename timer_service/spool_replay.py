@@ -8,7 +8,7 @@ deaths counted, and never stands in the others' way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Event
 
@@ -36,7 +36,7 @@ _LEAST_TURN_S = 0.05
 _TRY_AGAIN_AFTER_S = 0.2
 
 
-class _Deadly(Exception):
+class DeadlyToReplay(Exception):
     """Whoever replayed it died, again and again."""
 
 
@@ -44,7 +44,8 @@ class SpoolKeeper:
     """Looks after one host's spool, and after what web must know when Postgres goes.
 
     ``intake`` and ``database`` are the keeper's own: they may wait longer than a webhook. A host
-    without a spool has a keeper too, for what other hosts announce concerns it.
+    without a spool has a keeper too, for what other hosts announce concerns it. While
+    ``may_replay`` says no, it only announces what waits.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class SpoolKeeper:
         database: Database,
         announcements: SpoolAnnouncements,
         directory: ConnectionDirectory,
+        may_replay: Callable[[], bool] = lambda: True,
     ) -> None:
         self._spool = spool
         self._intake = intake
         self._database = database
         self._announcements = announcements
         self._directory = directory
+        self._may_replay = may_replay
         self._is_announced = True  # by an earlier process, perhaps
 
     def run(self, stop: Event) -> None:
@@ -88,7 +91,7 @@ class SpoolKeeper:
         replayed = 0
         if self._spool is not None:
             self._announce(self._spool)
-            if self._spool.is_waiting:
+            if self._spool.is_waiting and self._may_replay():
                 with self._spool.sole_replayer() as is_mine:
                     if is_mine and self._answers():
                         replayed = self._replay(self._spool, stop)
@@ -140,7 +143,9 @@ class SpoolKeeper:
             # It answers all others, so it is what this one holds. Tried alone it shows.
             failed[unanswered.pop(0)] = DatabaseUnavailable("it takes too long")
         tries = {row.seq: row.tries + 1 for row in rows}
-        parked = [seq for seq in failed if tries[seq] >= MOST_TRIES]
+        parked = {
+            seq: type(error).__name__ for seq, error in failed.items() if tries[seq] >= MOST_TRIES
+        }
         for seq, error in failed.items():
             kind = type(error).__name__
             log.warning("spool_replay_failed", part=seq, tries=tries[seq], kind=kind)
@@ -165,7 +170,7 @@ def _read(rows: Sequence[Row]) -> tuple[dict[int, Bundle], dict[int, BaseExcepti
     failed: dict[int, BaseException] = {}
     for row in rows:
         if row.tries >= MOST_TRIES:
-            failed[row.seq] = _Deadly()
+            failed[row.seq] = DeadlyToReplay()
             continue
         try:
             events = decode(row.events)

@@ -19,7 +19,7 @@ from rq.timeouts import JobTimeoutException
 
 from timer_service import metrics
 from timer_service.database import Database
-from timer_service.errors import SummaryError, SummaryTemporarilyFailed
+from timer_service.errors import DatabaseUnavailable, SummaryError, SummaryTemporarilyFailed
 from timer_service.ids import BusinessId, SessionId
 from timer_service.job_queue import MOST_RUN_S, SUMMARY_TIMEOUT_S
 from timer_service.lease import GIVEN_BACK_FOR, LEASE, kept_alive
@@ -194,7 +194,12 @@ def summarize_session(session_id: str, attempt: int) -> Retry | None:
     """Summarise a session; called by RQ."""
     job = get_current_job()
     tries = job.number_of_retries or 0 if job is not None else 0
-    pause_s = _worker().summarize(SessionId(UUID(session_id)), attempt, tries)
+    try:
+        pause_s = _worker().summarize(SessionId(UUID(session_id)), attempt, tries)
+    except DatabaseUnavailable as error:
+        # Returned from, not raised: the queue then tells the sweep that no worker died of it.
+        log.warning("summary_without_postgres", session_id=session_id, cause=str(error))
+        return None
     if pause_s is None:
         return None
     return Retry(max=len(RETRY_AFTER_S), interval=round(pause_s))

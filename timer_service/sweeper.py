@@ -18,10 +18,12 @@ from sqlalchemy import Connection
 from timer_service import metrics
 from timer_service.arming import Armer, arm_of
 from timer_service.audit import Auditor
+from timer_service.clock import monotonic_s
 from timer_service.closing import Closer
-from timer_service.database import Database
-from timer_service.errors import TimerServiceError
+from timer_service.database import Database, was_away
+from timer_service.errors import DatabaseUnavailable, TimerServiceError
 from timer_service.job_queue import CallbackJob, Job, JobQueue, SummaryJob
+from timer_service.lease import LEASE_S
 from timer_service.live_chats import ArmOutcome, LiveChats
 from timer_service.rebuild import Rebuilder
 from timer_service.records import (
@@ -41,6 +43,8 @@ OVERLAP = timedelta(seconds=60)
 OVERDUE_BY = timedelta(milliseconds=500)
 """What the listener has not closed by then is the sweep's."""
 LOOK_AGAIN_AFTER = timedelta(seconds=30)
+SETTLE_S = float(LEASE_S)
+"""How long no worker counts as dead after Postgres was away; one that died then waits so long."""
 MOST_DEATHS = 3
 """What killed so many workers is parked: the next would die of it too."""
 _MOST_PAGES = 200
@@ -67,7 +71,13 @@ class _Unfinished(Protocol[Row]):
         """Look at these again later."""
 
     def begin_again(
-        self, db: Connection, lost: Sequence[Row], check_after: timedelta, /, *, most_deaths: int
+        self,
+        db: Connection,
+        lost: Sequence[Row],
+        check_after: timedelta,
+        /,
+        *,
+        most_deaths: int | None,
     ) -> list[Row]:
         """Give these a new attempt, or park them; return those that had not moved meanwhile."""
 
@@ -97,11 +107,16 @@ class Sweeper:
         self._period_s = period_s
         self._swept_at: dict[str, datetime] = {}
         self._changes_after: datetime | None = None
+        self._settled_at_s = 0.0
         self._wake = threading.Event()
 
     def wake(self) -> None:
         """Sweep now: events may have been lost, or Redis cannot be trusted."""
         self._wake.set()
+
+    def postgres_was_away(self) -> None:
+        """Take no worker for dead for a moment: those that live will now renew their leases."""
+        self._settled_at_s = monotonic_s() + SETTLE_S
 
     def run(self, stop: threading.Event) -> None:
         """Sweep until told to stop."""
@@ -128,6 +143,8 @@ class Sweeper:
                 repaired[name] = sweep()
             except TimerServiceError as error:
                 log.warning("sweep_pass_failed", sweep=name, cause=str(error))
+                if isinstance(error, DatabaseUnavailable) and was_away(error):
+                    self.postgres_was_away()
             except Exception:
                 log.exception("sweep_pass_broke", sweep=name)
             else:
@@ -196,6 +213,8 @@ class Sweeper:
         return len(page.targets)
 
     def _restart_lost(self, records: _Unfinished[Row], job_of: Callable[[Row], Job]) -> int:
+        if monotonic_s() < self._settled_at_s:
+            return 0
         with self._database.transaction() as db:
             found = records.unfinished(db, limit=PAGE)
         if not found:
@@ -204,14 +223,17 @@ class Sweeper:
         waiting = self._jobs.still_waiting(jobs)
         lost = [one for job, one in jobs.items() if job.job_id not in waiting]
         kept = [one for job, one in jobs.items() if job.job_id in waiting]
+        ended = self._jobs.came_to_an_end(job_of(one) for one in lost) if lost else set()
+        moved: list[Row] = []
         with self._database.transaction() as db:
             if kept:
                 records.postpone(db, kept, LOOK_AGAIN_AFTER)
-            moved = (
-                records.begin_again(db, lost, LOOK_AGAIN_AFTER, most_deaths=MOST_DEATHS)
-                if lost
-                else []
-            )
+            for has_ended, most_deaths in ((False, MOST_DEATHS), (True, None)):
+                theirs = [one for one in lost if (job_of(one).job_id in ended) is has_ended]
+                if theirs:
+                    moved += records.begin_again(
+                        db, theirs, LOOK_AGAIN_AFTER, most_deaths=most_deaths
+                    )
         for one in moved:
             if one.is_parked:
                 job = job_of(one)

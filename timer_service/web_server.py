@@ -15,13 +15,16 @@ This process never imports the application: a worker that starts after an upgrad
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from ctypes import c_bool
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -53,6 +56,8 @@ KILL_AFTER_S = 5
 """Every request ends within a second; only live pages last longer."""
 REPLACE_AFTER_S = 2.0
 """How long a new worker has to get ready before the one it replaces goes."""
+PAUSE_AFTER_DEATH_S = 0.5
+"""Before another worker is started for one that died: starting costs a core a second or two."""
 ASK_TO_LEAVE_EVERY = 100
 """Of a worker's answers, so many apart, one asks its caller to connect again. Whoever is there when
 many connect at once gets them all, and one worker would do all the work for as long as they stay.
@@ -109,8 +114,13 @@ def _stop_accepting(descriptor: int) -> None:
     deaf.detach()
 
 
-def load_application(descriptor: int, sign_of_life: SignOfLife) -> WSGIApplication:
-    """Load the application, in a worker, which looks after itself from then on."""
+def load_application(
+    descriptor: int, has_loaded: c_bool, sign_of_life: SignOfLife
+) -> WSGIApplication:
+    """Load the application, in a worker, which looks after itself from then on.
+
+    ``has_loaded`` is set once it is known that it can be loaded.
+    """
     # never in the process that starts workers
     from timer_service.slow_senders import SlowSenders  # noqa: PLC0415
 
@@ -121,6 +131,7 @@ def load_application(descriptor: int, sign_of_life: SignOfLife) -> WSGIApplicati
     from timer_service.logs import set_up_logs  # noqa: PLC0415
 
     set_up_logs()
+    has_loaded.value = True
     return _Application(app, descriptor)
 
 
@@ -158,6 +169,8 @@ class WebServer(MPServer):
             workers_kill_timeout=KILL_AFTER_S,
         )
         self._listening = listening
+        # Shared without a lock: whoever dies holds none.
+        self.has_loaded: c_bool = multiprocessing.RawValue(c_bool, False)
 
     def _init_shared_socket(self) -> None:
         # What granian does itself on systems without SO_REUSEPORT's balancing: a socket per worker
@@ -173,6 +186,22 @@ class WebServer(MPServer):
 
     def _drop_shared_socket(self) -> None:
         """Keep it open: it is not ours, and whoever waits in it waits for our successor."""
+
+    def _respawn_workers(
+        self, workers: list[int], spawn_target: Any, target_loader: Any, delay: float = 0
+    ) -> None:
+        """Replace workers, as often as they die: what some sent killed them, others are answered.
+
+        granian gives up where one dies twice within seconds. That is right only where the
+        application cannot even be loaded.
+        """
+        if delay:  # a hang-up: the program may be another one now
+            self.has_loaded.value = False
+        elif self.has_loaded.value:
+            time.sleep(PAUSE_AFTER_DEATH_S)
+        super()._respawn_workers(workers, spawn_target, target_loader, delay)
+        if self.has_loaded.value:
+            self.respawned_wrks.clear()
 
     def _spawn_worker(  # type: ignore[override]  # as granian has it
         self, idx: int, target: Any, callback_loader: Any
@@ -208,8 +237,9 @@ def _is_silent(worker: WorkerProcess) -> bool:
 def main(descriptor: int) -> None:
     """Serve on an inherited listening socket until told to stop."""
     listening = socket.socket(fileno=descriptor)
-    WebServer(listening).serve(
-        target_loader=partial(load_application, descriptor), wrap_loader=False
+    server = WebServer(listening)
+    server.serve(
+        target_loader=partial(load_application, descriptor, server.has_loaded), wrap_loader=False
     )
 
 

@@ -24,6 +24,7 @@ from timer_service.database import Database
 from timer_service.eraser import Eraser
 from timer_service.expiry_listener import ExpiryListener
 from timer_service.follow_up import DeferredFollowUp, FollowUp
+from timer_service.installation import Installation
 from timer_service.intake import Intake
 from timer_service.job_queue import JobQueue
 from timer_service.live_chats import LiveChats
@@ -55,6 +56,7 @@ class WebServices:
     """What a process that answers requests needs."""
 
     settings: Settings
+    installation: Installation
     database: Database
     live_chats: LiveChats
     jobs: JobQueue
@@ -78,6 +80,7 @@ class BackgroundServices:
     live_chats: LiveChats
     jobs: JobQueue
     follow_up: FollowUp
+    announcements: SpoolAnnouncements
     closer: Closer
 
 
@@ -132,9 +135,11 @@ def build_web(settings: Settings) -> WebServices:
     keys = Keys(patient, settings.admin_key.get_secret_value() if settings.admin_key else None)
     directory = ConnectionDirectory(database, secret_box)
     spool = None if settings.spool_dir is None else Spool(settings.spool_dir)
-    announcements, keeper = _spool_keeper(settings, spool, directory)
+    installation = Installation(database, settings)
+    announcements, keeper = _spool_keeper(settings, spool, directory, installation)
     return WebServices(
         settings=settings,
+        installation=installation,
         database=database,
         live_chats=live_chats,
         jobs=jobs,
@@ -171,7 +176,10 @@ def _known_to_wait(announcements: SpoolAnnouncements, spool: Spool | None) -> da
 
 
 def _spool_keeper(
-    settings: Settings, spool: Spool | None, directory: ConnectionDirectory
+    settings: Settings,
+    spool: Spool | None,
+    directory: ConnectionDirectory,
+    installation: Installation,
 ) -> tuple[SpoolAnnouncements, SpoolKeeper]:
     """Build what keeps the spool, on connections of its own, and what it hears of others."""
     database = Database.for_workers(
@@ -191,6 +199,7 @@ def _spool_keeper(
         database=database,
         announcements=announcements,
         directory=directory,
+        may_replay=lambda: installation.waits_for is None,
     )
     return announcements, keeper
 
@@ -201,19 +210,18 @@ def build_background(settings: Settings) -> BackgroundServices:
     live_chats = LiveChats(live_worker_client(settings.require_redis_url()), settings.shards)
     jobs = JobQueue(rq_client(settings))
     follow_up = FollowUp(Armer(database, live_chats), jobs)
+    # A Redis that hangs must not hold up what Postgres can close.
+    asking = live_request_client(settings.require_redis_url())
+    announcements = SpoolAnnouncements(database, asking)
     return BackgroundServices(
         settings=settings,
         database=database,
         live_chats=live_chats,
         jobs=jobs,
         follow_up=follow_up,
-        closer=Closer(database, follow_up, ClockGuard(), _announcements(settings, database)),
+        announcements=announcements,
+        closer=Closer(database, follow_up, ClockGuard(), announcements),
     )
-
-
-def _announcements(settings: Settings, database: Database) -> SpoolAnnouncements:
-    """What closers ask; a Redis that hangs must not hold up what Postgres can close."""
-    return SpoolAnnouncements(database, live_request_client(settings.require_redis_url()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +252,9 @@ def build_listener(settings: Settings) -> ListenerServices:
         period_s=settings.sweep_period_s,
     )
     follow_up = DeferredFollowUp(services.follow_up)
-    announcements = _announcements(settings, services.database)
     listener = ExpiryListener(
         services.live_chats,
-        Closer(services.database, follow_up, ClockGuard(), announcements),
+        Closer(services.database, follow_up, ClockGuard(), services.announcements),
         primaries=primaries_of(redis_url, settings.shards),
         database=database_of(redis_url),
         on_resubscribed=sweeper.wake,
@@ -255,7 +262,7 @@ def build_listener(settings: Settings) -> ListenerServices:
         follow_up=follow_up.run_thread,
     )
     eraser = Eraser(services.database, services.follow_up, kept_for=settings.kept_for)
-    return ListenerServices(listener, sweeper, rebuilder, eraser, announcements)
+    return ListenerServices(listener, sweeper, rebuilder, eraser, services.announcements)
 
 
 @lru_cache(maxsize=1)

@@ -72,6 +72,9 @@ def _database_fault(degraded: list[str]) -> FieldError | None:
             revision = read_revision(db)
     except DatabaseUnavailable:
         return FieldError(field="postgres", message="does not answer")
+    waits_for = current_services().installation.waits_for
+    if waits_for is not None:
+        return FieldError(field="installation", message=waits_for)
     newest, *older = _known_revisions()
     if revision is None or revision in older:
         return FieldError(field="migrations", message="run timer-service migrate")

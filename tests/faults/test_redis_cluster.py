@@ -104,7 +104,9 @@ def test_every_call_finds_the_servers_of_its_shards(
     assert {live_chats.count(one.business_id) for one in members} == {3}
     assert live_chats.not_held([*members, new_member()]) != []
     assert live_chats.not_held(members) == []
-    assert sorted(one for page in live_chats.walk_index(10) for one in page) == sorted(members)
+    assert sorted(one for page in live_chats.walk_index(10) for one in page.members) == sorted(
+        members
+    )
     outcomes = live_chats.claim(members, 1000)
     assert {one.result for one in outcomes} == {ClaimResult.ALIVE}
     assert live_chats.forget(members) == len(members)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from tests.support.builders import DANA, NOAM, World
-from tests.support.live_sessions import Held, new_member
-from timer_service import audit
+from tests.support.live_sessions import SHARD, Held, new_member
+from timer_service import audit, keys
 from timer_service.errors import RedisUnavailable
+from timer_service.ids import BusinessId
 from timer_service.live_chats import Arm, LiveChats
 from timer_service.messages import ContactIds
 
@@ -112,3 +115,31 @@ def test_a_redis_that_goes_away_in_the_middle_only_costs_the_step(
         with pytest.raises(RedisUnavailable):
             world.auditor.audit_once()
     assert audit_all(world) == 1
+
+
+def test_what_names_no_session_is_removed_and_stops_nobody(world: World) -> None:
+    session_id = world.hear().session_id
+    dead = new_member(world.business_id)
+    world.live_chats.arm([Arm(*dead, version=1, remaining_ms=600_000)])
+    held = Held(world.redis, world.member(session_id))
+    strange: list[str | bytes] = ["nonsense", "a:b", b"\xff\xfe", ""]
+    world.redis.zadd(held.active_key, dict.fromkeys(strange, 9e15))
+    world.redis.zadd(keys.agenda_key(SHARD), {"nobody": 9e15, b"\xff": 9e15})
+    world.redis.zadd(f"{keys.active_prefix(SHARD)}nobody", {"nothing": 9e15})
+    assert world.live_chats.count_all() is not None
+    page = world.live_chats.list_active(world.business_id, 10)
+    assert page is not None
+    assert {one for one, _ in page.chats} == {session_id, dead.session_id}
+    assert audit_all(world) == len(strange) + 2 + 1
+    assert world.counted_by_redis() == 1
+    assert world.redis.zrange(keys.agenda_key(SHARD), 0, -1) == [held.short_business]
+    assert not world.redis.exists(f"{keys.active_prefix(SHARD)}nobody")
+
+
+def test_an_index_that_is_none_is_passed_over(world: World) -> None:
+    first, last = (BusinessId(UUID(int=number)) for number in (1, 2**128 - 1))
+    for business_id in (first, last):
+        world.live_chats.arm([Arm(*new_member(business_id), version=1, remaining_ms=600_000)])
+    world.redis.set(keys.active_key(SHARD, first), "no index")
+    assert audit_all(world) == 1
+    assert not world.redis.exists(keys.active_key(SHARD, last))

@@ -171,6 +171,31 @@ def test_hostile_bytes_in_the_queue_run_nothing_and_stop_nobody(
     assert failed == set(hostile)
 
 
+@pytest.mark.parametrize(
+    "hook",
+    [
+        {"success_callback_name": "os.mkdir"},
+        {"failure_callback_name": "os.mkdir"},
+        {"stopped_callback_name": "os.mkdir"},
+        {"webhooks": json.dumps([{"url": "http://127.0.0.1:9/", "job_status": "failed"}])},
+    ],
+    ids=lambda hook: next(iter(hook)),
+)
+def test_a_job_that_names_what_to_call_afterwards_is_refused_and_nothing_is_called(
+    client: Redis, hook: dict[str, str], monkeypatch: pytest.MonkeyPatch, kept_signals: None
+) -> None:
+    called: list[object] = []
+    monkeypatch.setattr(os, "mkdir", lambda *given: called.append(given))
+    monkeypatch.setattr("rq.job.Job.perform", lambda _job: called.append("performed"))
+    monkeypatch.setattr("rq.webhook.urlopen", lambda *given, **_: called.append(given))
+    job = make_jobs()[0]
+    JobQueue(client).enqueue([job])
+    client.hset(RQJob.key_for(job.job_id), mapping=hook)
+    work(client, SUMMARIES_QUEUE, burst=True)
+    assert called == []
+    assert client.hget(RQJob.key_for(job.job_id), "status") == b"failed"
+
+
 @pytest.fixture
 def kept_signals() -> Iterator[None]:
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

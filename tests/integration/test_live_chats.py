@@ -173,8 +173,8 @@ def test_walking_the_index_meets_every_session_of_every_shard_and_none_that_was_
     members = {new_member(business) for business in businesses for _ in range(200)}
     live_chats.arm([arm_of(member) for member in members])
     pages = list(live_chats.walk_index(50))
-    assert {member for page in pages for member in page} == members
-    assert max(len(page) for page in pages) < 200
+    assert {member for page in pages for member in page.members} == members
+    assert max(len(page.members) for page in pages) < 200
     live_chats.forget(list(members))
     assert list(live_chats.walk_index(50)) == []
 

@@ -94,7 +94,7 @@ def test_what_was_appended_is_taken_in_its_order_and_deleted_when_it_is_done(spo
     spool.settle(done=[row.seq for row in rows])
     assert spool.oldest_at == at + timedelta(seconds=3)
     rows = spool.take(3)
-    spool.settle(done=[rows[0].seq], parked=[rows[1].seq])
+    spool.settle(done=[rows[0].seq], parked={rows[1].seq: "Broken"})
     state = spool.state()
     assert (state.waiting, state.parked, state.oldest_at) == (0, 1, None)
 
@@ -175,7 +175,7 @@ def test_the_doctor_tells_what_waits_and_that_something_was_set_aside(
     for text in ("a", "b"):
         spool.append(CONNECTION, heard(text), utc_now())
     assert all(one.is_well for one in look_at_spool(settings))
-    spool.settle(parked=[1])
+    spool.settle(parked={1: "Broken"})
     waiting, parked = look_at_spool(settings)
     assert "1 part(s) wait" in waiting.text
     assert (parked.is_well, parked.text[:1]) == (False, "1")

@@ -22,7 +22,7 @@ from tests.support.builders import NOAM, World, work_off, working_environment
 from tests.support.fake_model import FakeModel
 from tests.support.waiting import wait_until
 from timer_service import lease, summarize_job
-from timer_service.errors import SummaryRefused, SummaryTemporarilyFailed
+from timer_service.errors import DatabaseUnavailable, SummaryRefused, SummaryTemporarilyFailed
 from timer_service.ids import SessionId
 from timer_service.job_queue import SUMMARIES_QUEUE, SummaryJob
 from timer_service.lease import LEASE_S
@@ -31,7 +31,7 @@ from timer_service.records import summaries
 from timer_service.resources import Summary
 from timer_service.summarize_job import LONGEST_RETRY_AFTER_S, RETRY_AFTER_S, SummaryWorker
 from timer_service.summarizers.base import SummaryContent, SummaryResult, Transcript
-from timer_service.sweeper import MOST_DEATHS
+from timer_service.sweeper import MOST_DEATHS, SETTLE_S
 
 QUEUE = {"queue": SUMMARIES_QUEUE}
 
@@ -329,6 +329,10 @@ class TestFailing:
         assert world.session(closed).summary_created
 
 
+def _away(*_: object, **__: object) -> None:
+    raise DatabaseUnavailable("away")
+
+
 class Death(BaseException):
     """What no code of ours catches: the nearest to a worker that is gone."""
 
@@ -380,6 +384,51 @@ class TestWorkersThatDie:
             world.let_pass(31)
             assert world.sweeper.restart_summaries_once() == 1
         assert summary_of(world, closed).status == "pending"
+
+    def test_postgres_going_away_in_the_middle_again_and_again_is_no_death(
+        self, world: World, closed: SessionId, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with working_environment(world, TIMER_SUMMARIZER="extractive"):
+            for _ in range(MOST_DEATHS + 1):
+                with monkeypatch.context() as patch:
+                    patch.setattr(summaries, "finish", _away)
+                    work_off(world, SUMMARIES_QUEUE)
+                assert summary_of(world, closed).status == "running"
+                world.let_pass(LEASE_S + 1)
+                assert world.sweeper.restart_summaries_once() == 1
+            work_off(world, SUMMARIES_QUEUE)
+        assert summary_of(world, closed).status == "done"
+        assert world.read("SELECT summary_deaths AS n FROM sessions")[0]["n"] == 0
+
+    def test_one_that_breaks_every_time_is_parked_all_the_same(
+        self, world: World, closed: SessionId, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def break_down(*_: object, **__: object) -> bool:
+            raise RuntimeError("broken")
+
+        monkeypatch.setattr(summaries, "finish", break_down)
+        with working_environment(world, TIMER_SUMMARIZER="extractive"):
+            for again in [1] * (MOST_DEATHS - 1) + [0]:
+                work_off(world, SUMMARIES_QUEUE)
+                world.let_pass(LEASE_S + 1)
+                assert world.sweeper.restart_summaries_once() == again
+        assert summary_of(world, closed).reason == "worker_died"
+
+    def test_after_postgres_was_away_living_workers_have_time_to_say_so(
+        self, world: World, closed: SessionId, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with world.database.transaction() as db:
+            summaries.start(db, closed, 1, lease=lease.LEASE)
+        world.queue_redis.flushdb()
+        world.let_pass(LEASE_S + 1)
+        now_s = 1_000.0
+        monkeypatch.setattr("timer_service.sweeper.monotonic_s", lambda: now_s)
+        with monkeypatch.context() as patch:
+            patch.setattr(summaries, "unfinished", _away)
+            world.sweeper.sweep_once()
+        assert world.sweeper.restart_summaries_once() == 0
+        now_s += SETTLE_S + 1
+        assert world.sweeper.restart_summaries_once() == 1
 
     def test_a_worker_told_to_stop_gives_it_back_and_may_still_finish_it(
         self, world: World, closed: SessionId, monkeypatch: pytest.MonkeyPatch

@@ -69,7 +69,7 @@ class Front:
                 spool_dir=spool_dir,
             )
         )
-        self._app = create_app(self.services)
+        self.app = create_app(self.services)
         self._pool = ThreadPoolExecutor(threads)
         self._number = self._connect(ProviderName.META, {"app_secret": "secret-of-ours"})
         self._device = self._connect(ProviderName.BAILEYS, {"token": "token-of-ours"})
@@ -102,12 +102,12 @@ class Front:
 
     def post(self, post: Post) -> Answer:
         began_s = time.monotonic()
-        answer = self._app.test_client().post(post.path, data=post.body, headers=post.headers)
+        answer = self.app.test_client().post(post.path, data=post.body, headers=post.headers)
         took_s = time.monotonic() - began_s
         return Answer(answer.status_code, answer.headers.get("Retry-After"), took_s)
 
     def get(self, path: str) -> str:
-        return self._app.test_client().get(path).text
+        return self.app.test_client().get(path).text
 
     def post_together(self, posts: Sequence[Post]) -> list[Answer]:
         """Deliver webhooks at once, as many as there are threads."""

@@ -68,6 +68,7 @@ class _Connection:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     passed: dict[Way, int] = field(default_factory=dict)
     loses_its_answer: bool = False
+    is_lost: bool = False
 
     def ends(self, way: Way) -> tuple[socket.socket, socket.socket]:
         """Return where bytes of this way come from and where they go."""
@@ -96,7 +97,7 @@ class TcpProxy:
     """One listening port before one server.
 
     Switches: ``pass_all``, ``delay``, ``blackhole``, ``reset``, ``half_close``, ``drip``,
-    ``truncate``, ``lose_answer``. Each ends what the one before it set.
+    ``truncate``, ``lose_answer``, ``lose_connections``. Each ends what the one before it set.
     """
 
     def __init__(self, server_host: str, server_port: int) -> None:
@@ -171,6 +172,15 @@ class TcpProxy:
         everything passes again.
         """
         self._switch(loses_after=to)
+
+    def lose_connections(self) -> None:
+        """Pass on nothing more of the connections there are, for good; new ones pass.
+
+        So it is where a firewall forgot them during a partition, or their server was replaced.
+        """
+        for connection in self._connections:
+            connection.is_lost = True
+        self._switch()
 
     def close(self) -> None:
         """Reset what is open and stop listening."""
@@ -259,7 +269,7 @@ class TcpProxy:
                 connection.tasks.append(self._loop.create_task(self._serve(connection)))
 
     async def _serve(self, connection: _Connection) -> None:
-        await self._until_heard(Way.TO_SERVER)
+        await self._until_heard(connection, Way.TO_SERVER)
         server = socket.socket()
         connection.server = server
         server.setblocking(False)
@@ -279,7 +289,7 @@ class TcpProxy:
         try:
             while data := await self._loop.sock_recv(source, _CHUNK):
                 await self._forward(connection, way, target, data)
-            await self._until_heard(way)
+            await self._until_heard(connection, way)
             target.shutdown(socket.SHUT_WR)
         except OSError:
             self._drop(connection, reset=True)
@@ -295,11 +305,11 @@ class TcpProxy:
             self._loses_after = None
             connection.loses_its_answer = True
         while data:
-            await self._until_heard(way)
+            await self._until_heard(connection, way)
             now = self._conditions[way]
             if now.delay_s or now.jitter_s:
                 await asyncio.sleep(now.delay_s + self._random.uniform(0, now.jitter_s))
-                await self._until_heard(way)
+                await self._until_heard(connection, way)
             piece = data if now.bytes_per_s is None else data[:1]
             if now.passes_bytes is not None:
                 piece = piece[: max(0, now.passes_bytes - connection.passed[way])]
@@ -312,8 +322,8 @@ class TcpProxy:
             if now.bytes_per_s is not None:
                 await self._unless_changed(1 / now.bytes_per_s)
 
-    async def _until_heard(self, way: Way) -> None:
-        while self._conditions[way].is_silent:
+    async def _until_heard(self, connection: _Connection, way: Way) -> None:
+        while connection.is_lost or self._conditions[way].is_silent:
             await self._changed.wait()
 
     async def _unless_changed(self, seconds: float) -> None:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from granian.server.mp import MPServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.deployment import children_of
@@ -21,8 +22,10 @@ from tests.support.servers import PostgresServer, RedisServer
 from tests.support.waiting import wait_until
 from tests.support.web_processes import Web, web_processes
 from tests.web.shop import ADMIN_KEY, Shop, bearer, evolution_body, path_of, settings_for
+from timer_service import web_server
+from timer_service.listening_socket import open_listening_socket
 from timer_service.settings import Settings
-from timer_service.web_server import ASK_TO_LEAVE_EVERY, WORKERS
+from timer_service.web_server import ASK_TO_LEAVE_EVERY, WORKERS, WebServer
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +184,35 @@ def test_a_hang_up_replaces_every_worker_and_refuses_nobody(server: Web) -> None
 
     wait_until(is_new, within_s=60, what="every worker is a new one")
     assert all(answered)
+
+
+def test_workers_may_die_again_and_again_while_the_other_answers(server: Web) -> None:
+    lasting = min(children_of(server.pid))
+    killed: set[int] = {lasting}
+    for _ in range(4):
+        wait_until(lambda: children_of(server.pid) - killed, what="there is another worker")
+        (victim,) = children_of(server.pid) - killed
+        killed.add(victim)
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: is_alive(server.port), what="the one that is left answers")
+    assert lasting in children_of(server.pid)
+
+
+def test_whether_the_application_cannot_be_loaded_is_left_to_granian(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def note(self: MPServer, *_: object) -> None:
+        self.respawned_wrks[0] = 1.0
+
+    monkeypatch.setattr(MPServer, "_respawn_workers", note)
+    monkeypatch.setattr(web_server, "PAUSE_AFTER_DEATH_S", 0)
+    with open_listening_socket("127.0.0.1", 0) as listening:
+        server = WebServer(listening)
+        server._respawn_workers([0], None, None)
+        assert server.respawned_wrks  # by which it sees a second death
+        server.has_loaded.value = True
+        server._respawn_workers([0], None, None)
+        assert not server.respawned_wrks
 
 
 def test_a_worker_that_is_to_end_takes_no_new_caller(server: Web) -> None:

@@ -140,15 +140,21 @@ def postpone(db: Connection, waiting: Sequence[UnfinishedCallback], check_after:
 
 
 def begin_again(
-    db: Connection, lost: Sequence[UnfinishedCallback], check_after: timedelta, *, most_deaths: int
+    db: Connection,
+    lost: Sequence[UnfinishedCallback],
+    check_after: timedelta,
+    *,
+    most_deaths: int | None,
 ) -> list[UnfinishedCallback]:
     """Give lost callbacks a new attempt; those that moved meanwhile are left alone.
 
-    One that was running has lost its worker; at the ``most_deaths``-th it is parked instead.
+    One that was running has lost its worker; at the ``most_deaths``-th it is parked instead. With
+    None it is known that no worker died.
     """
+    died = "(r.is_running AND CAST(:most_deaths AS int) IS NOT NULL)"
     changes = f"""
-        attempt = r.attempt + 1, is_running = false, deaths = r.deaths + r.is_running::int,
-        next_check_at = CASE WHEN r.is_running AND r.deaths + 1 >= :most_deaths THEN NULL
+        attempt = r.attempt + 1, is_running = false, deaths = r.deaths + {died}::int,
+        next_check_at = CASE WHEN {died} AND r.deaths + 1 >= :most_deaths THEN NULL
           ELSE {_CHECK_AGAIN} END"""
     return _look_again(db, lost, changes, check_after=check_after, most_deaths=most_deaths)
 

@@ -7,7 +7,8 @@ epoch. Rows hold what customers wrote: what is deleted is overwritten, in the fi
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,8 @@ _SCHEMA = """
       connection_id TEXT NOT NULL,
       events TEXT NOT NULL,
       tries INTEGER NOT NULL DEFAULT 0,
-      parked INTEGER NOT NULL DEFAULT 0
+      parked INTEGER NOT NULL DEFAULT 0,
+      fault TEXT
     );
     CREATE INDEX IF NOT EXISTS ix_spooled_waiting ON spooled (received_us) WHERE parked = 0;
     CREATE TABLE IF NOT EXISTS about (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), id TEXT);
@@ -43,6 +45,17 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Parked:
+    """A row that was set aside, without what it holds. ``fault``: the kind of its last error."""
+
+    seq: int
+    received_us: int
+    connection_id: str
+    fault: str | None
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """What the file holds."""
 
@@ -59,6 +72,9 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     db.executescript(_SCHEMA)
+    if "fault" not in {row[1] for row in db.execute("PRAGMA table_info(spooled)")}:
+        with suppress(sqlite3.OperationalError):  # another process was quicker
+            db.execute("ALTER TABLE spooled ADD COLUMN fault TEXT")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA secure_delete = ON")
     return db
@@ -126,9 +142,35 @@ def delete(db: sqlite3.Connection, seqs: Iterable[int]) -> None:
     db.executemany("DELETE FROM spooled WHERE seq = ?", [(seq,) for seq in seqs])
 
 
-def park(db: sqlite3.Connection, seqs: Iterable[int]) -> None:
-    """Set rows aside: they are kept, and nobody tries them again."""
-    db.executemany("UPDATE spooled SET parked = 1 WHERE seq = ?", [(seq,) for seq in seqs])
+def park(db: sqlite3.Connection, faults: Mapping[int, str]) -> None:
+    """Set rows aside, each with the kind of its fault: nobody tries them again by himself."""
+    db.executemany(
+        "UPDATE spooled SET parked = 1, fault = ? WHERE seq = ?",
+        [(fault, seq) for seq, fault in faults.items()],
+    )
+
+
+def parked(db: sqlite3.Connection) -> list[Parked]:
+    """Return what was set aside, in the order it came."""
+    rows = db.execute(
+        "SELECT seq, received_us, connection_id, fault, tries FROM spooled WHERE parked = 1 "
+        "ORDER BY seq"
+    )
+    return [Parked(*row) for row in rows]
+
+
+def unpark(db: sqlite3.Connection, seq: int | None) -> int:
+    """Let one row, or every one, wait again as if it had never been tried; return how many."""
+    return db.execute(
+        "UPDATE spooled SET parked = 0, tries = 0, fault = NULL "
+        "WHERE parked = 1 AND seq = coalesce(?, seq)",
+        [seq],
+    ).rowcount
+
+
+def drop_parked(db: sqlite3.Connection, seq: int) -> bool:
+    """Delete one row that was set aside; False if there is none."""
+    return db.execute("DELETE FROM spooled WHERE parked = 1 AND seq = ?", [seq]).rowcount == 1
 
 
 def shrink(db: sqlite3.Connection) -> None:

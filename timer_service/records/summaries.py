@@ -146,13 +146,18 @@ def postpone(db: Connection, waiting: Sequence[UnfinishedSummary], check_after: 
 
 
 def begin_again(
-    db: Connection, found: Sequence[UnfinishedSummary], check_after: timedelta, *, most_deaths: int
+    db: Connection,
+    found: Sequence[UnfinishedSummary],
+    check_after: timedelta,
+    *,
+    most_deaths: int | None,
 ) -> list[UnfinishedSummary]:
     """Give stuck summaries a new attempt; those that moved meanwhile are left alone.
 
-    One that was running has lost its worker; at the ``most_deaths``-th it is parked instead.
+    One that was running has lost its worker; at the ``most_deaths``-th it is parked instead. With
+    None it is known that no worker died.
     """
-    died = "summary_status = 'running'"
+    died = "(summary_status = 'running' AND CAST(:most_deaths AS int) IS NOT NULL)"
     is_parked = f"{died} AND summary_deaths + 1 >= :most_deaths"
     rows = db.execute(
         text(f"""
