@@ -224,12 +224,22 @@ def flood(
     *,
     seconds: Annotated[float, typer.Option(help="Each part.")] = 10.0,
     times: Annotated[float, typer.Option(help="How many times the capacity.")] = 2.0,
+    share_times: Annotated[float, typer.Option(help="One business's flood, in shares.")] = 10.0,
+    rounds: Annotated[int, typer.Option(help="How often it floods; the median counts.")] = 3,
+    only_fairness: Annotated[bool, typer.Option("--only-fairness", help="That alone.")] = False,
     out: Out = OUT,
 ) -> None:
     """More webhooks than can be taken, and one business that floods."""
     from benchmarks.flood import run  # noqa: PLC0415 - only what is asked for is loaded
 
-    raise typer.Exit(run(seconds=seconds, times=times).finish(out))
+    report = run(
+        seconds=seconds,
+        times=times,
+        share_times=share_times,
+        rounds=rounds,
+        only_fairness=only_fairness,
+    )
+    raise typer.Exit(report.finish(out))
 
 
 @app.command()

@@ -62,6 +62,7 @@ class Load:
     """The generator as its benchmark sees it. Made, it is ready; ``run`` sends what is planned."""
 
     def __init__(self, plan: Plan) -> None:
+        self.plan = plan
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.load"],
             stdin=subprocess.PIPE,

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 """One per core of the smallest machine we mean to run on; a crash leaves one answering."""
-BLOCKING_THREADS = 160
-"""More than webhooks may wait for their turn (`timer_http.admission`): there is one to refuse."""
+BLOCKING_THREADS = 320
+"""More than webhooks may wait (`timer_http.admission`): there is one to refuse."""
 HEADER_READ_TIMEOUT_MS = 10_000
 """Nothing of a slow request's head holds a thread."""
 LEAVE_S = 1.0

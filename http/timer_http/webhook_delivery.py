@@ -7,7 +7,7 @@ something waits there what comes queues behind it.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -19,7 +19,7 @@ from timer_service import metrics
 from timer_service.clock import utc_now
 from timer_service.connection_directory import KnownConnection
 from timer_service.errors import DatabaseBusy, DatabaseUnavailable, NotFound
-from timer_service.ids import ConnectionId
+from timer_service.ids import BusinessId, ConnectionId
 from timer_service.intake import Intake
 from timer_service.messages import Event, ProviderName, Skipped
 from timer_service.spool import Spool, SpoolFull
@@ -48,7 +48,13 @@ class Delivery:
         self._spool = spool
         self._received_at = utc_now()
         self._events: dict[ConnectionId, list[Event]] = defaultdict(list)
+        self._businesses: Counter[BusinessId] = Counter()
         self._has_foreign = False
+
+    @property
+    def business_id(self) -> BusinessId | None:
+        """Whose it is: of several businesses the one with most events; None if it is nobody's."""
+        return max(self._businesses, key=self._businesses.__getitem__, default=None)
 
     def add(self, connection: KnownConnection | None, event: Event) -> None:
         """Note an event of a connection, or of None that this request may act for."""
@@ -59,6 +65,7 @@ class Delivery:
             self._skip("foreign")
         else:
             self._events[connection.id].append(event)
+            self._businesses[connection.business_id] += 1
 
     def hand_over(self) -> Result:
         """Hand each connection's events to intake, in their order.

@@ -162,7 +162,7 @@ def receive_twilio() -> Response:
     return _accepted(delivery)
 
 
-blueprint.teardown_request(admission.end_turn)
+blueprint.teardown_request(admission.end_look)
 
 
 @blueprint.after_request
@@ -243,7 +243,7 @@ def _read_request(path_parts: tuple[str, ...]) -> WebhookRequest:
     public_url = current_services().settings.public_url.rstrip("/")
     query = _query_as_written()
     body = read_body()
-    admission.wait_for_turn()
+    admission.wait_to_be_looked_at()
     return WebhookRequest(
         body=body,
         headers={name.lower(): value for name, value in request.headers.items()},
@@ -285,8 +285,9 @@ def _accepted(delivery: Delivery) -> Response:
     """Hand over what there is, then answer.
 
     Raises:
-        ServiceUnavailable: a part was not stored; the gateway must bring it again.
+        ServiceUnavailable: no turn, or a part was not stored; the gateway must bring it again.
     """
-    result = delivery.hand_over()
+    with admission.turn(delivery.business_id):
+        result = delivery.hand_over()
     metrics.WEBHOOKS.labels(delivery.provider.value, result.value).inc()
     return json_answer(Accepted(), HTTPStatus.OK)
