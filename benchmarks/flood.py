@@ -139,7 +139,7 @@ class _Floods:
                 in_flight=_CROWD,
                 rate=rate,
                 seconds=self._seconds,
-            )  # fmt: skip
+            )
         )
 
     def _tell(self, run: str, rate: float, who: Sequence[Tenant]) -> Spread:
