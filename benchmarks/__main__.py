@@ -224,6 +224,7 @@ def flood(
     *,
     seconds: Annotated[float, typer.Option(help="Each part.")] = 10.0,
     times: Annotated[float, typer.Option(help="How many times the capacity.")] = 2.0,
+    steady: Annotated[float, typer.Option(help="Sent otherwise, of the capacity.")] = 0.5,
     share_times: Annotated[float, typer.Option(help="One business's flood, in shares.")] = 10.0,
     rounds: Annotated[int, typer.Option(help="How often it floods; the median counts.")] = 3,
     only_fairness: Annotated[bool, typer.Option("--only-fairness", help="That alone.")] = False,
@@ -235,6 +236,7 @@ def flood(
     report = run(
         seconds=seconds,
         times=times,
+        steady=steady,
         share_times=share_times,
         rounds=rounds,
         only_fairness=only_fairness,

@@ -25,7 +25,6 @@ REFUSED = 503
 BUSINESSES = 10
 CUSTOMERS = 2_000
 _CROWD = 2_000
-_STEADY_SHARE = 0.5
 _NORMAL_AGAIN_S = 2.0
 
 
@@ -33,15 +32,19 @@ def run(
     *,
     seconds: float = 10.0,
     times: float = 2.0,
+    steady: float = 0.5,
     share_times: float = 10.0,
     rounds: int = 3,
     only_fairness: bool = False,
 ) -> Report:
-    """Flood for so many seconds with so many times the capacity, and one business's share."""
-    settings = {"seconds": seconds, "times": times, "share_times": share_times, "rounds": rounds}
-    report = Report("flood", {**settings, "businesses": BUSINESSES})
+    """Flood for so many seconds with so many times the capacity, and one business's share.
+
+    ``steady``: what all businesses send together when nobody floods, as a part of the capacity.
+    """
+    settings = {"seconds": seconds, "times": times, "steady": steady, "share_times": share_times}
+    report = Report("flood", {**settings, "rounds": rounds, "businesses": BUSINESSES})
     with Rig() as rig:
-        floods = _Floods(rig, report, seconds)
+        floods = _Floods(rig, report, seconds, steady)
         if not only_fairness:
             floods.send_too_much(times)
         floods.send_beside_one(share_times, rounds)
@@ -54,7 +57,7 @@ def run(
 class _Floods:
     """The parts of the benchmark, in one deployment whose capacity is measured first."""
 
-    def __init__(self, rig: Rig, report: Report, seconds: float) -> None:
+    def __init__(self, rig: Rig, report: Report, seconds: float, steady: float) -> None:
         self._rig = rig
         self._report = report
         self._seconds = seconds
@@ -63,7 +66,7 @@ class _Floods:
         self.sent = [greet(self._port, self._tenants, CUSTOMERS)]
         rig.analyze()
         self._capacity = report.figure("capacity, 32 in flight", self._measure(), "webhooks/s")
-        self._steady = self._capacity * _STEADY_SHARE
+        self._steady = self._capacity * steady
 
     def send_too_much(self, times: float) -> None:
         """Send so many times the capacity, and see how it is before, then, and afterwards."""

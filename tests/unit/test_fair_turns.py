@@ -99,6 +99,7 @@ def test_who_comes_again_is_served_once_a_round_however_many_wait_elsewhere(
         them.comes("b")
         served += them.serve(2)
     assert served == "abababab"
+    assert them.serve(6) == "aaaaaa"
 
 
 def test_nobody_is_forgotten_while_others_come_again_and_again(pool: ThreadPoolExecutor) -> None:
