@@ -16,7 +16,10 @@ _LATENESS_BUCKETS_S = (
 
 MESSAGES = Counter("timer_messages", "Messages recorded, repeats included.", ["direction"])
 WEBHOOKS = Counter("timer_webhooks", "Webhooks answered.", ["provider", "result"])
-WEBHOOKS_SHED = Counter("timer_webhooks_shed", "Webhooks refused because too many came at once.")
+WEBHOOKS_SHED = Counter(
+    "timer_webhooks_shed",
+    "Webhooks, and what programs record, refused because too many came at once.",
+)
 SKIPPED_ITEMS = Counter(
     "timer_webhook_items_skipped",
     "Items of authentic webhooks that did nothing, by why: foreign, gone, or a parser's reason.",

@@ -6,7 +6,8 @@ is served then. Two waits, one after the other and bounded together:
 - to be looked at, once the body is there, so that slow senders hold up nobody. Nobody knows yet
   who it is: what a request says of itself is worth nothing before it is proven.
 - for a turn to be stored, which is what costs. The origin is proven by now, so turns are fair
-  between businesses, and whoever sends more than its share is the first to be refused.
+  between businesses, and whoever sends more than its share is the first to be refused. What
+  programs record takes turns with them: it is stored by the same transactions.
 """
 
 from __future__ import annotations
@@ -66,9 +67,8 @@ def wait_to_be_looked_at() -> None:
     Raises:
         ServiceUnavailable: too many came at once.
     """
-    extensions = current_app.extensions
-    admission: Admission = extensions.get(_NAME) or extensions.setdefault(_NAME, Admission())
-    g.patient_until_s = monotonic_s() + admission.wait_s
+    admission = _admission()
+    g.waits_until_s = monotonic_s() + admission.wait_s
     if not admission.enter():
         raise _too_many()
     g.is_looked_at = True
@@ -77,24 +77,31 @@ def wait_to_be_looked_at() -> None:
 def end_look(_error: BaseException | None = None) -> None:
     """Stop looking at a request, if it is looked at: for ``teardown_request`` too."""
     if g.pop("is_looked_at", False):
-        current_app.extensions[_NAME].leave()
+        _admission().leave()
 
 
 @contextmanager
 def turn(business_id: BusinessId | None) -> Iterator[None]:
-    """Have the turn of a business, or nobody's, for the block, once the request is looked at.
+    """Have a turn of the business, or of nobody, for the block, once its request is looked at.
 
     Raises:
-        ServiceUnavailable: none in time, or others have waited for fewer.
+        ServiceUnavailable: none in time, or no room left to wait for it.
     """
     end_look()
-    turns: FairTurns = current_app.extensions[_NAME].turns
-    if not turns.take(business_id, g.patient_until_s - monotonic_s()):
+    admission = _admission()
+    waits_until_s = g.get("waits_until_s") or monotonic_s() + admission.wait_s
+    if not admission.turns.take(business_id, waits_until_s - monotonic_s()):
         raise _too_many()
     try:
         yield
     finally:
-        turns.give_back()
+        admission.turns.give_back()
+
+
+def _admission() -> Admission:
+    extensions = current_app.extensions
+    admission: Admission = extensions.get(_NAME) or extensions.setdefault(_NAME, Admission())
+    return admission
 
 
 def _too_many() -> ServiceUnavailable:

@@ -108,6 +108,20 @@ def test_a_turn_ends_with_its_webhook_however_that_ends(
     assert (gate._room._value, gate.turns._free) == (1, 1)
 
 
+def test_what_programs_record_takes_turns_with_the_webhooks(
+    client: FlaskClient, shop: Shop, gate: Admission
+) -> None:
+    line = shop.connect()
+    before = shed()
+    assert gate.turns.take("somebody", 0)
+    with pytest.raises(AssertionError, match="503"):
+        shop.record(line, "hello")
+    assert shed() == before + 1
+    gate.turns.give_back()
+    for text in ("hello", "again"):
+        assert shop.record(line, text)
+
+
 class SlowIntake:
     """Takes in one webhook whenever it is told to; knows whose it took, in order."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
+from timer_http import admission
 from timer_http.answers import json_answer
 from timer_http.api.blueprint import make_blueprint
 from timer_http.auth import acting_business, require
@@ -18,9 +19,11 @@ blueprint = make_blueprint("messages", "Messages", "Recording messages sent and 
 @require(Role.AGENT)
 def record_messages(body: MessagesToRecord) -> Response:
     """Record messages, by the same intake as the webhooks; safe to repeat."""
-    recorded = current_services().service.record_messages(
-        acting_business(), body.connection_id, body.messages
-    )
+    business_id = acting_business()
+    with admission.turn(business_id):
+        recorded = current_services().service.record_messages(
+            business_id, body.connection_id, body.messages
+        )
     results = [
         RecordedMessage(
             provider_message_id=one.provider_message_id,
