@@ -114,7 +114,7 @@ class _Floods:
                     number = plan.tenants[index % len(plan.tenants)].number
                     asked[number] += 1
                     refused[number] += status == REFUSED
-        rows = [
+        rows: list[tuple[str, ...]] = [
             (f"{number}, who floods" if number == flooder.number else number, str(asked[number]),
              str(refused[number]), f"{refused[number] / asked[number]:.1%}")
             for number in (one.number for one in (flooder, *others))
