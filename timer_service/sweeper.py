@@ -21,13 +21,14 @@ from timer_service.audit import Auditor
 from timer_service.closing import Closer
 from timer_service.database import Database
 from timer_service.errors import TimerServiceError
-from timer_service.job_queue import CallbackJob, Job, JobQueue, SummaryJob
+from timer_service.job_queue import CallbackJob, Job, JobQueue, SendJob, SummaryJob
 from timer_service.live_chats import ArmOutcome, LiveChats
 from timer_service.rebuild import Rebuilder
 from timer_service.records import (
     callbacks,
     early_changes,
     messages,
+    sends,
     session_sweeps,
     sessions,
     summaries,
@@ -120,6 +121,8 @@ class Sweeper:
             "summaries": self.restart_summaries_once,
             "callbacks": self.restart_callbacks_once,
             "early_changes": self.apply_early_changes_once,
+            "settled_sends": self.settle_sends_once,
+            "sends": self.restart_sends_once,
             "audit": self._auditor.audit_once,
         }
         repaired = {}
@@ -194,6 +197,15 @@ class Sweeper:
                 for connection_id, change in early_changes.take(db, page.targets):
                     messages.apply_change(db, connection_id, change)
         return len(page.targets)
+
+    def settle_sends_once(self) -> int:
+        """Settle messages whose worker died, and find what came back of others; return how many."""
+        with self._database.transaction() as db:
+            return sends.settle_due(db, limit=PAGE)
+
+    def restart_sends_once(self) -> int:
+        """Enqueue again the messages to be sent whose jobs are lost; return how many."""
+        return self._restart_lost(sends, lambda one: SendJob(one.message_id, one.attempt))
 
     def _restart_lost(self, records: _Unfinished[Row], job_of: Callable[[Row], Job]) -> int:
         with self._database.transaction() as db:
