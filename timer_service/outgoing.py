@@ -203,7 +203,9 @@ class Outbox:
                 if session is None:
                     raise NotFound(f"there is no session {new.session_id}")
                 connection_id, to = session["connection_id"], session["customer_wa_id"]
-            connection = connection_id and connections.get(db, business_id, connection_id)
+            connection = None
+            if connection_id is not None:
+                connection = connections.get(db, business_id, connection_id)
         if connection is None or business is None or to is None:
             raise NotFound(f"there is no connection {connection_id}")
         recipient = read_customer(to, business["country"], field="to")

@@ -312,6 +312,7 @@ early_changes = Table(
     _one_of("kind", ChangeKind),
     CheckConstraint("direction IN ('in', 'out', '')", name="direction_known"),
     Index(None, "arrived_at"),
+)
 
 # How the messages that this service sends are sent; how far they got stands in their own rows.
 sends = Table(

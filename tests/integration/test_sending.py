@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +16,7 @@ from rq.timeouts import JobTimeoutException
 from tests.support.builders import DANA, World, work_off, working_environment
 from tests.support.fake_gateway import FakeGateway, says, takes_and_breaks, takes_and_hangs
 from tests.support.fake_model import Reply
+from tests.support.waiting import wait_until
 from timer_service import gateway_http, send_job
 from timer_service.errors import DatabaseUnavailable
 from timer_service.follow_up import Outcome
@@ -145,7 +149,7 @@ class TestTheWay:
         world.sweeper.sweep_once()
         assert world.queued() == []
         world.let_pass(40)
-        assert world.sweeper.restart_sends_once() == 1
+        assert world.sweeper.sweep_once()["sends"] == 1
         assert world.queued() == [SendJob(message.id, 2).job_id]
         work(world)
         assert status_of(outbox, world, message) == "sent"
@@ -301,10 +305,12 @@ class TestNobodyKnows:
         message = send(outbox, world)
         with world.database.transaction() as db:
             assert sends.start(db, message.id, 1, lease=LEASE) is not None
+        with world.database.transaction() as db:
+            assert sends.start(db, message.id, 1, lease=LEASE) is None
         world.sweeper.sweep_once()
         assert status_of(outbox, world, message) == "sending"
         world.let_pass(LEASE.total_seconds() + 1)
-        world.sweeper.sweep_once()
+        assert world.sweeper.sweep_once()["settled_sends"] == 1
         assert status_of(outbox, world, message) == "unknown"
         work(world)
         assert gateway.requests == []
@@ -497,3 +503,24 @@ def test_a_message_whose_transaction_failed_is_not_there(
         send(outbox, world)
     assert world.texts_of(world.sessions()[0].id) == ["is the blue one in stock?"]
     assert Outcome().jobs == {}
+
+
+def test_a_worker_killed_while_the_gateway_has_the_message_sends_it_no_second_time(
+    world: World, outbox: Outbox, gateway: FakeGateway
+) -> None:
+    gateway.will(takes_and_hangs())
+    message = send(outbox, world)
+    command = [sys.executable, "-m", "timer_service", "work", "--queue", SENDS_QUEUE]
+    worker = subprocess.Popen(command, env=dict(os.environ))  # this world's, by `outbox`
+    try:
+        wait_until(lambda: gateway.requests, within_s=40)
+    finally:
+        worker.kill()
+        worker.wait()
+    assert status_of(outbox, world, message) == "sending"
+    world.let_pass(LEASE.total_seconds() + 1)
+    world.sweeper.sweep_once()
+    assert status_of(outbox, world, message) == "unknown"
+    send_job.send_message(str(message.id), 1)
+    work(world)
+    assert len(gateway.requests) == 1
