@@ -144,6 +144,12 @@ def test_free_text_outside_the_window_is_refused_and_a_template_is_not(
     assert (taken.json["type"], taken.json["extra"]) == ("template", {"template": template})
 
 
+def test_the_window_is_the_customers_in_whatever_form_the_number_is_written(shop: Shop) -> None:
+    connection = shop.connect("meta")
+    shop.record(connection, "olá", customer_wa_id="551187654321")
+    assert send(shop, connection, to="5511987654321").status_code == 202
+
+
 @pytest.mark.parametrize("provider", ["waha", "baileys"])
 def test_others_know_no_window_and_no_templates(shop: Shop, provider: str) -> None:
     connection = linked(shop, provider)

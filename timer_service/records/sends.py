@@ -17,6 +17,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 from timer_service.ids import BusinessId
 from timer_service.messages import ContactIds, SendFailure
+from timer_service.records import contacts
 from timer_service.records.messages import MAY_STILL_FAIL, RANK
 
 SERVICE_WINDOW = timedelta(hours=24)
@@ -112,6 +113,8 @@ def is_window_open(
     db: Connection, business_id: BusinessId, connection_id: UUID, recipient: ContactIds
 ) -> bool:
     """Tell whether a customer wrote to a connection within WhatsApp's service window."""
+    named = contacts.ids_of((business_id, recipient))
+    names = [*named, *contacts.other_forms_of(named)]
     is_open: bool | None = db.execute(
         text("""
             SELECT max(s.last_customer_message_at) > clock_timestamp() - CAST(:window AS interval)
@@ -122,8 +125,8 @@ def is_window_open(
         {
             "business_id": business_id,
             "connection_id": connection_id,
-            "kinds": [kind for kind, _ in recipient.pairs()],
-            "names": [name for _, name in recipient.pairs()],
+            "kinds": [kind for _, kind, _ in names],
+            "names": [name for _, _, name in names],
             "window": SERVICE_WINDOW,
         },
     ).scalar_one()
