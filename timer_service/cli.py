@@ -193,8 +193,8 @@ def work(
         str | None, typer.Option(help="Run one worker, on this queue only.", hidden=True)
     ] = None,
 ) -> None:
-    """Run the RQ workers: summaries, and callbacks beside them."""
-    from timer_service.job_queue import CALLBACKS_QUEUE, SUMMARIES_QUEUE
+    """Run the RQ workers: summaries, and beside them callbacks and the sending of messages."""
+    from timer_service.job_queue import CALLBACKS_QUEUE, SENDS_QUEUE, SUMMARIES_QUEUE
     from timer_service.logs import set_up_logs
     from timer_service.processes import run_worker
     from timer_service.settings import load_settings
@@ -206,7 +206,7 @@ def work(
     if queue is not None:
         run_worker(settings, queue)
         return
-    plan = plan_workers({SUMMARIES_QUEUE: workers, CALLBACKS_QUEUE: 1}, os.environ)
+    plan = plan_workers({SUMMARIES_QUEUE: workers, CALLBACKS_QUEUE: 1, SENDS_QUEUE: 1}, os.environ)
     raise typer.Exit(Supervisor(plan).run())
 
 

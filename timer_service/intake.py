@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from threading import Lock
 from typing import TypeVar
+from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -29,7 +30,8 @@ from timer_service.intake_batch import (
     Recorded,
     continue_chats,
 )
-from timer_service.messages import ChatMessage, ContactIds, Event
+from timer_service.messages import ChatMessage, ContactIds, Event, OwnMessage
+from timer_service.records.sends import NewSend
 
 log = structlog.get_logger(__name__)
 
@@ -150,6 +152,22 @@ class Intake:
         return self._in_transaction(
             connection_id, lambda batch: batch.open_empty(connection_id, customer, context_json)
         )
+
+    def queue_message(
+        self, connection_id: ConnectionId, message: OwnMessage, send: NewSend
+    ) -> UUID:
+        """Store a message that is to be sent and enqueue it, or find that of the same reference.
+
+        Raises:
+            NotFound: the connection is gone.
+            DatabaseUnavailable: nothing was stored.
+        """
+        message_id = self._in_transaction(
+            connection_id, lambda batch: batch.queue_message(connection_id, message, send)
+        )
+        if message_id == send.message_id:
+            metrics.MESSAGES.labels(message.direction.value).inc()
+        return message_id
 
     def _record_together(
         self, bundles: Sequence[Bundle]

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection
@@ -21,13 +22,14 @@ from timer_service.clock import monotonic_s
 from timer_service.errors import TimerServiceError
 from timer_service.follow_up import Outcome
 from timer_service.ids import ConnectionId, ContactId, SessionId, new_id
-from timer_service.job_queue import SummaryJob
+from timer_service.job_queue import SendJob, SummaryJob
 from timer_service.keys import Member
 from timer_service.messages import (
     CloseReason,
     ConnectionState,
     ConnectionUpdate,
     ContactIds,
+    Delivery,
     DeliveryStatus,
     Event,
     IdentityLink,
@@ -42,10 +44,12 @@ from timer_service.records import (
     early_changes,
     messages,
     open_chats,
+    sends,
     sessions,
 )
 from timer_service.records.contacts import LockedContact, Merge, Person
 from timer_service.records.messages import MessageName
+from timer_service.records.sends import NewSend
 from timer_service.records.sessions import Chat, NewSession
 
 log = structlog.get_logger(__name__)
@@ -204,6 +208,20 @@ class Batch:
             self._save_contacts()
         return Recorded("", SessionId(draft.id), is_new, duplicate=not is_new)
 
+    def queue_message(
+        self, connection_id: ConnectionId, message: OwnMessage, send: NewSend
+    ) -> UUID:
+        """Store a message that is to be sent, or find the one of the same reference."""
+        business_id = self._rules[connection_id].business_id
+        if send.client_ref is not None:
+            known = sends.find_by_ref(self._db, business_id, send.client_ref)
+            if known is not None:
+                return known
+        self.record([Bundle(connection_id, [message])])
+        sends.add(self._db, business_id, send)
+        self.outcome.want(SendJob(send.message_id, 1))
+        return send.message_id
+
     def _person(self, connection_id: ConnectionId, *ids: ContactIds) -> Person:
         return self._rules[connection_id].business_id, *ids
 
@@ -333,7 +351,7 @@ class Batch:
             if bundle.waited_since is not None
         }
         drafts = self._place(fresh, found, now, waited) if fresh else {}
-        for connection_id in {bundle.connection_id for bundle in bundles if bundle.chat}:
+        for connection_id in {name[0] for name, one in named if not _is_queued(one)}:
             if self._rules[connection_id].is_new:
                 # Not every gateway tells its state; messages say that the link works.
                 works = ConnectionUpdate(state=ConnectionState.CONNECTED)
@@ -516,10 +534,15 @@ def _order_of_locks(item: tuple[ConnectionId, Event]) -> tuple[ConnectionId, str
             return connection_id, ""
 
 
+def _is_queued(message: ChatMessage) -> bool:
+    """Tell a message that is yet to be sent: it says nothing of whether the link works."""
+    return isinstance(message, OwnMessage) and message.status is Delivery.QUEUED
+
+
 def _row(connection_id: ConnectionId, message: ChatMessage) -> dict[str, Any]:
     """Return what a message's row says of itself, JSON-ready."""
     return {
-        "id": str(new_id()),
+        "id": str((isinstance(message, OwnMessage) and message.id) or new_id()),
         "connection_id": str(connection_id),
         "provider_message_id": message.provider_message_id,
         "direction": message.direction.value,

@@ -38,10 +38,12 @@ log = structlog.get_logger(__name__)
 
 SUMMARIES_QUEUE = "summaries"
 CALLBACKS_QUEUE = "callbacks"
-QUEUES = (SUMMARIES_QUEUE, CALLBACKS_QUEUE)
+SENDS_QUEUE = "sends"
+QUEUES = (SUMMARIES_QUEUE, CALLBACKS_QUEUE, SENDS_QUEUE)
 
 SUMMARY_TIMEOUT_S = 90
 CALLBACK_TIMEOUT_S = 30
+SEND_TIMEOUT_S = 30
 HANG_GRACE_S = 10
 """How long a job may go on after its time-out, as only code outside of Python can."""
 MOST_RUN_S = SUMMARY_TIMEOUT_S + HANG_GRACE_S
@@ -122,7 +124,34 @@ class CallbackJob:
         return (str(self.session_id), str(self.callback_id), self.attempt)
 
 
-Job = SummaryJob | CallbackJob
+@dataclass(frozen=True, slots=True)
+class SendJob:
+    """Send one message, as one numbered attempt."""
+
+    message_id: UUID
+    attempt: int
+
+    queue = SENDS_QUEUE
+    function = "timer_service.send_job.send_message"
+    timeout_s = SEND_TIMEOUT_S
+
+    @property
+    def subject(self) -> str:
+        """What the job is about, whatever the attempt."""
+        return f"send_{self.message_id}"
+
+    @property
+    def job_id(self) -> str:
+        """``send_<message>_<attempt>``."""
+        return f"{self.subject}_{self.attempt}"
+
+    @property
+    def arguments(self) -> tuple[str | int, ...]:
+        """What the entry point is called with."""
+        return (str(self.message_id), self.attempt)
+
+
+Job = SummaryJob | CallbackJob | SendJob
 _HOOKS = tuple(
     form
     for name in (

@@ -11,7 +11,7 @@ import zlib
 from functools import lru_cache
 from typing import NamedTuple
 
-from timer_service.ids import BusinessId, SessionId, lengthen, shorten
+from timer_service.ids import BusinessId, ConnectionId, SessionId, lengthen, shorten
 
 # There are few businesses, and each is named with every session.
 shorten_business = lru_cache(maxsize=10_000)(shorten)
@@ -64,6 +64,11 @@ def epoch_key(shard: int) -> str:
 def swept_key(shard: int) -> str:
     """Hash pass → watermark (ISO 8601): how far the sweep has read what opened and closed."""
     return f"ts:{{{shard}}}:swept"
+
+
+def pace_key(connection_id: ConnectionId) -> str:
+    """String with a PX → ms since the epoch: how far a connection's sends are planned."""
+    return f"ts:{{send:{shorten(connection_id)}}}:pace"
 
 
 def canary_key(token: str, tag: str = "") -> str:

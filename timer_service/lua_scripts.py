@@ -51,6 +51,7 @@ BEGIN_REBUILD = load_script("begin_rebuild")
 FINISH_REBUILD = load_script("finish_rebuild")
 MEET = load_script("meet")
 ENQUEUE = load_script("enqueue")
+TAKE_TURN = load_script("take_turn")
 
 
 def run_calls(client: LiveRedis, calls: Sequence[Call]) -> list[Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
+from uuid import UUID
 
 
 class ProviderName(StrEnum):
@@ -38,14 +39,40 @@ class Author(StrEnum):
 
 
 class Delivery(StrEnum):
-    """How far an outgoing message got; only ever moves forward, ``failed`` only before delivery."""
+    """How far an outgoing message got; only ever moves forward, ``failed`` only before delivery.
 
+    ``queued``, ``sending`` and ``unknown`` are of messages this service sends; of an ``unknown``
+    one nobody knows whether the gateway took it.
+    """
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    UNKNOWN = "unknown"
     PENDING = "pending"
     SENT = "sent"
     DELIVERED = "delivered"
     READ = "read"
     PLAYED = "played"
     FAILED = "failed"
+
+
+class SendFailure(StrEnum):
+    """Why a message was not sent, in one word for all gateways."""
+
+    RATE = "rate"
+    TEMPORARY = "temporary"
+    UNREACHABLE = "unreachable"
+    NOT_CONNECTED = "not_connected"
+    WINDOW_CLOSED = "window_closed"
+    RECIPIENT = "recipient"
+    CONTENT = "content"
+    UNWANTED = "unwanted"
+    AUTH = "auth"
+    ACCOUNT = "account"
+    NO_CREDENTIALS = "no_credentials"
+    CONNECTION_GONE = "connection_gone"
+    GIVEN_UP = "given_up"
+    OTHER = "other"
 
 
 class SessionState(StrEnum):
@@ -217,18 +244,23 @@ class InboundMessage(ChatMessage):
 class OwnMessage(ChatMessage):
     """A message of the business: typed on its phone (agent) or sent by a program (bot).
 
-    ``status`` is how far it had got when it was reported.
+    ``status`` is how far it had got when it was reported. ``id`` is given where this service is to
+    send it.
     """
 
     direction: ClassVar[Direction] = Direction.OUT
 
     author: Author = Author.AGENT
     status: Delivery = Delivery.SENT
+    id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryStatus:
-    """A status of a message the business sent."""
+    """A status of a message the business sent.
+
+    ``message_id`` is our own id of it, where the gateway carried it along.
+    """
 
     provider_message_id: str
     status: Delivery
@@ -236,6 +268,7 @@ class DeliveryStatus:
     contact: ContactIds | None = None
     error_code: int | None = None
     retryable: bool | None = None
+    message_id: UUID | None = None
 
 
 class ChangeKind(StrEnum):

@@ -74,6 +74,12 @@ CLOCK_STEPS = Counter(
     "timer_clock_steps", "Times nothing was closed because Postgres's clock had stepped."
 )
 
+SENDS = Counter(
+    "timer_sends",
+    "Messages the gateways were asked to take: accepted, refused, tried_again or unknown.",
+    ["provider", "outcome"],
+)
+
 SPOOLED = Counter(
     "timer_spooled", "Webhooks' parts kept on this host's disk because Postgres was away."
 )

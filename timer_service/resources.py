@@ -198,7 +198,7 @@ class Message(Resource):
 
     id: UUID
     session_id: UUID
-    provider_message_id: str
+    provider_message_id: str | None
     direction: str
     author: str
     type: str
@@ -210,14 +210,20 @@ class Message(Resource):
     sent_at: Instant | None
     received_at: Instant
     status: str | None
+    error_code: int | None
+    failure: str | None
+    retryable: bool | None
     edited_at: Instant | None
     revoked_at: Instant | None
     reactions: dict[str, Any] | None
 
     @classmethod
     def of(cls, row: RowMapping) -> Message:
-        """Read a row."""
-        return cls(**{name: row[name] for name in cls.model_fields})
+        """Read a row; until the gateway has named a message, the row holds its own id as name."""
+        fields = {name: row[name] for name in cls.model_fields}
+        if row["provider_message_id"] == str(row["id"]):
+            fields["provider_message_id"] = None
+        return cls(**fields)
 
 
 class ContactId(Resource):

@@ -22,7 +22,7 @@ from timer_service.clock import monotonic_s
 from timer_service.closing import Closer
 from timer_service.database import Database, was_away
 from timer_service.errors import DatabaseUnavailable, TimerServiceError
-from timer_service.job_queue import CallbackJob, Job, JobQueue, SummaryJob
+from timer_service.job_queue import CallbackJob, Job, JobQueue, SendJob, SummaryJob
 from timer_service.lease import LEASE_S
 from timer_service.live_chats import ArmOutcome, LiveChats
 from timer_service.rebuild import Rebuilder
@@ -30,6 +30,7 @@ from timer_service.records import (
     callbacks,
     early_changes,
     messages,
+    sends,
     session_sweeps,
     sessions,
     summaries,
@@ -135,6 +136,8 @@ class Sweeper:
             "summaries": self.restart_summaries_once,
             "callbacks": self.restart_callbacks_once,
             "early_changes": self.apply_early_changes_once,
+            "settled_sends": self.settle_sends_once,
+            "sends": self.restart_sends_once,
             "audit": self._auditor.audit_once,
         }
         repaired = {}
@@ -211,6 +214,17 @@ class Sweeper:
                 for connection_id, change in early_changes.take(db, page.targets):
                     messages.apply_change(db, connection_id, change)
         return len(page.targets)
+
+    def settle_sends_once(self) -> int:
+        """Settle messages whose worker died, and find what came back of others; return how many."""
+        if monotonic_s() < self._settled_at_s:
+            return 0
+        with self._database.transaction() as db:
+            return sends.settle_due(db, limit=PAGE)
+
+    def restart_sends_once(self) -> int:
+        """Enqueue again the messages to be sent whose jobs are lost; return how many."""
+        return self._restart_lost(sends, lambda one: SendJob(one.message_id, one.attempt))
 
     def _restart_lost(self, records: _Unfinished[Row], job_of: Callable[[Row], Job]) -> int:
         if monotonic_s() < self._settled_at_s:

@@ -33,6 +33,7 @@ from timer_service.messages import (
     Delivery,
     Direction,
     ProviderName,
+    SendFailure,
     SessionState,
     SummaryStatus,
     TouchOn,
@@ -277,12 +278,16 @@ messages = Table(
     _instant("placed_at"),
     Column("status", Text),
     Column("error_code", Integer),
+    # Of messages this service sends: why it was refused, in one word for all gateways.
+    Column("failure", Text),
+    Column("retryable", Boolean),
     _instant("edited_at", nullable=True),
     _instant("revoked_at", nullable=True),
     Column("reactions", JSONB(none_as_null=True)),
     _one_of("direction", Direction),
     _one_of("author", Author),
     _one_of("status", Delivery),
+    _one_of("failure", SendFailure),
     UniqueConstraint("connection_id", "provider_message_id"),
     Index("ix_messages_of_session", "session_id", "placed_at", "received_at", "id"),
 )
@@ -307,6 +312,37 @@ early_changes = Table(
     _one_of("kind", ChangeKind),
     CheckConstraint("direction IN ('in', 'out', '')", name="direction_known"),
     Index(None, "arrived_at"),
+)
+
+# How the messages that this service sends are sent; how far they got stands in their own rows.
+sends = Table(
+    "sends",
+    metadata,
+    Column("message_id", Uuid, ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True),
+    Column("business_id", Uuid, nullable=False),  # its message's
+    Column("client_ref", Text),
+    Column("recipient", Text, nullable=False),
+    Column("template", JSONB(none_as_null=True)),
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    # How often the gateway refused it for the time being.
+    Column("refusals", Integer, nullable=False, server_default="0"),
+    # Whether a worker asks the gateway; one whose lease ends so has died over it.
+    Column("is_running", Boolean, nullable=False, server_default=text("false")),
+    # When its turn is, by the connection's pace.
+    _instant("turn_at", nullable=True),
+    _instant("next_check_at", nullable=True),
+    Index(
+        "uq_sends_client_ref",
+        "business_id",
+        "client_ref",
+        unique=True,
+        postgresql_where=text("client_ref IS NOT NULL"),
+    ),
+    Index(
+        "ix_sends_unfinished",
+        "next_check_at",
+        postgresql_where=text("next_check_at IS NOT NULL"),
+    ),
 )
 
 summaries = Table(

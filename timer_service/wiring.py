@@ -24,10 +24,13 @@ from timer_service.database import Database
 from timer_service.eraser import Eraser
 from timer_service.expiry_listener import ExpiryListener
 from timer_service.follow_up import DeferredFollowUp, FollowUp
+from timer_service.gateway_http import GatewayHttp
 from timer_service.installation import Installation
 from timer_service.intake import Intake
 from timer_service.job_queue import JobQueue
 from timer_service.live_chats import LiveChats
+from timer_service.message_sender import MessageSender
+from timer_service.outgoing import Outbox
 from timer_service.primaries import primaries_of
 from timer_service.rebuild import Rebuilder
 from timer_service.redis_clients import (
@@ -39,6 +42,7 @@ from timer_service.redis_clients import (
     request_queue_client,
 )
 from timer_service.secret_box import SecretBox
+from timer_service.send_pace import SendPace
 from timer_service.service import TimerService
 from timer_service.settings import Settings, load_settings
 from timer_service.spool import Spool
@@ -66,6 +70,7 @@ class WebServices:
     directory: ConnectionDirectory
     administration: Administration
     service: TimerService
+    outbox: Outbox
     spool: Spool | None
     spool_keeper: SpoolKeeper
     lists: StaleLists
@@ -160,6 +165,11 @@ def build_web(settings: Settings) -> WebServices:
             idle_gap_s=settings.idle_gap_s,
         ),
         service=_service(patient, live_chats, follow_up, announcements.known_held_after),
+        outbox=Outbox(
+            patient,
+            Intake(patient, follow_up, held_after=announcements.known_held_after),
+            follow_up,
+        ),
         spool=spool,
         spool_keeper=keeper,
         lists=StaleLists(patient, _replica(settings)),
@@ -221,6 +231,18 @@ def build_background(settings: Settings) -> BackgroundServices:
         follow_up=follow_up,
         announcements=announcements,
         closer=Closer(database, follow_up, ClockGuard(), announcements),
+    )
+
+
+def build_sender(services: BackgroundServices) -> MessageSender:
+    """Build what sends messages: of all workers it alone opens connections' secrets."""
+    settings = services.settings
+    return MessageSender(
+        services.database,
+        secret_box=SecretBox(settings.encryption_key_list()),
+        pace=SendPace(live_worker_client(settings.require_redis_url())),
+        gateways=GatewayHttp(),
+        public_url=settings.public_url,
     )
 
 

@@ -34,6 +34,7 @@ from timer_http.fields import (
 from timer_http.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, PageQuery
 from timer_http.problems import PATH_TITLE
 from timer_service.messages import ProviderName, SessionState, TouchOn
+from timer_service.outgoing import Decision
 from timer_service.providers import PROVIDERS
 from timer_service.resources import (
     ApiKey,
@@ -88,6 +89,14 @@ class SessionInPath(BaseModel):
     model_config = ConfigDict(title=PATH_TITLE)
 
     session_id: UUID
+
+
+class MessageInPath(BaseModel):
+    """A message named in the path."""
+
+    model_config = ConfigDict(title=PATH_TITLE)
+
+    message_id: UUID
 
 
 class ContactInPath(BaseModel):
@@ -196,6 +205,12 @@ class MessagesToRecord(Body):
 
     connection_id: UUID
     messages: list[NewMessage] = Field(max_length=MAX_MESSAGES)
+
+
+class MessageDecision(Body):
+    """What became of a message of which nobody knew."""
+
+    decision: Decision
 
 
 class RecordedMessage(Resource):

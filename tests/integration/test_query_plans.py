@@ -31,6 +31,7 @@ from timer_service.records import (
     early_changes,
     erasing,
     messages,
+    sends,
     session_sweeps,
     session_views,
     sessions,
@@ -38,7 +39,9 @@ from timer_service.records import (
 )
 from timer_service.records.session_views import Filter
 
-BIG = {"sessions", "messages", "contacts", "contact_ids", "summaries", "callback_runs"}
+BIG = {
+    "sessions", "messages", "contacts", "contact_ids", "summaries", "callback_runs", "sends",
+}  # fmt: skip
 
 _FILL = """
     SET LOCAL session_replication_role = replica;
@@ -69,6 +72,8 @@ _FILL = """
     INSERT INTO callback_runs (session_id, callback_id, done_at)
       SELECT s.id, c.id, clock_timestamp() FROM sessions s CROSS JOIN close_callbacks c
       WHERE s.state = 'closed';
+    INSERT INTO sends (message_id, business_id, client_ref, recipient)
+      SELECT id, business_id, id, '1' FROM messages;
     ANALYZE
 """
 
@@ -200,6 +205,20 @@ HOT_PATH: dict[str, Callable[[World], object]] = {
     "counting": in_transaction(lambda world, db: sessions.count_active(db, world.business_id)),
     "summarising": in_transaction(summarise),
 }
+
+
+def look_at_a_send(world: World, db: Connection) -> None:
+    message_id = new_id()
+    sends.find_by_ref(db, world.business_id, "order-1")
+    sends.get(db, world.business_id, message_id)
+    sends.read_turn(db, message_id, 1)
+    sends.start(db, message_id, 1, lease=timedelta(seconds=40))
+    sends.is_window_open(db, world.business_id, world.connection_id, DANA)
+    sends._echo_like(db, message_id)
+    sends._echo_named(db, message_id, "x")
+    messages.get(db, world.business_id, message_id)
+
+
 SWEEP: dict[str, Callable[[World], object]] = {
     "overdue": in_transaction(
         lambda _, db: session_sweeps.look_for_overdue(db, by=timedelta(seconds=1), limit=500)
@@ -221,6 +240,9 @@ SWEEP: dict[str, Callable[[World], object]] = {
     "summaries": restart_summaries,
     "callbacks": in_transaction(lambda _, db: callbacks.unfinished(db, limit=500)),
     "early changes": change_before_it_comes,
+    "sends": in_transaction(
+        lambda _, db: (sends.settle_due(db, limit=500), sends.unfinished(db, limit=500))
+    ),
     "audit": lambda world: world.auditor.audit_once(),
     "erasing a business": in_transaction(
         lambda world, db: (
@@ -252,6 +274,7 @@ READING: dict[str, Callable[[World], object]] = {
         world.business_id, str(DANA.phone)
     ),
     "contacts": lambda world: world.service.contacts(world.business_id),
+    "a message to be sent": in_transaction(look_at_a_send),
     "messages": lambda world: world.service.messages(world.business_id, a_session(world), limit=50),
 }
 

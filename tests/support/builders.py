@@ -24,7 +24,7 @@ from cryptography.fernet import Fernet
 from redis import Redis
 from sqlalchemy import RowMapping, text
 
-from timer_service import summarize_job, wiring
+from timer_service import send_job, summarize_job, wiring
 from timer_service.access import Keys
 from timer_service.active_chats import ActiveChatsReader
 from timer_service.administration import Administration
@@ -61,6 +61,7 @@ _AGEING = {
     ),
     "messages": "sent_at received_at placed_at",
     "callback_runs": "next_check_at done_at",
+    "sends": "turn_at next_check_at",
 }
 
 
@@ -284,9 +285,10 @@ def working_environment(world: World, **environ: str) -> Iterator[None]:
     names = {
         "TIMER_DATABASE_URL": world.database_url,
         "TIMER_REDIS_URL": world.redis_url,
+        "TIMER_ENCRYPTION_KEYS": world.encryption_key,
         **environ,
     }
-    caches = (wiring.job_services, summarize_job._worker)
+    caches = (wiring.job_services, summarize_job._worker, send_job._sender)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in names.items():
             patch.setenv(name, value)
@@ -298,6 +300,9 @@ def working_environment(world: World, **environ: str) -> Iterator[None]:
                 services.database.close()
                 services.live_chats._client.close()
                 services.jobs._client.close()
+            if send_job._sender.cache_info().currsize:
+                send_job._sender()._gateways.close()
+                send_job._sender()._pace._client.close()
             for cache in caches:
                 cache.cache_clear()
 

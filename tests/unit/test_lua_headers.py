@@ -11,7 +11,7 @@ from unittest.mock import ANY
 import pytest
 
 from timer_service import lua_scripts
-from timer_service.ids import BusinessId, SessionId, new_id, shorten
+from timer_service.ids import BusinessId, ConnectionId, SessionId, new_id, shorten
 from timer_service.job_queue import JobQueue, SummaryJob
 from timer_service.keys import Member
 from timer_service.live_chats import (
@@ -23,10 +23,13 @@ from timer_service.live_chats import (
     LiveChats,
 )
 from timer_service.lua_scripts import Script
+from timer_service.providers.sending import Pace
+from timer_service.send_pace import SendPace
 
 SCRIPTS = [value for value in vars(lua_scripts).values() if isinstance(value, Script)]
 MEMBER = Member(BusinessId(new_id()), SessionId(new_id()))
 JOB = SummaryJob(MEMBER.session_id, 1)
+CONNECTION = ConnectionId(new_id())
 
 CODES: dict[str, type[IntEnum]] = {
     "arm": ArmOutcome,
@@ -87,6 +90,7 @@ def recorded() -> dict[str, tuple[list[str], list[Any]]]:
     live_chats.finish_rebuild(0, "t")
     live_chats.meet("somebody", 600)
     JobQueue(recorder).enqueue([JOB])
+    SendPace(recorder).take_turn(CONNECTION, Pace(per_s=4, burst=3))
     return recorder.calls
 
 
@@ -118,6 +122,7 @@ class TestHead:
             pattern.replace("{shard}", "{0}")
             .replace("<business>", shorten(MEMBER.business_id))
             .replace("<name>", JOB.queue)
+            .replace("<connection>", shorten(CONNECTION))
             for pattern in parts_of(script, "KEYS")
         ]
         assert stated == passed
@@ -144,6 +149,8 @@ class TestHead:
             "data": ANY,
             "listener": "somebody",
             "alive_ms": 600,
+            "interval_ms": 250,
+            "burst": 3,
         }
         assert [known[name] for name in parts_of(script, "ARGV")] == passed
 

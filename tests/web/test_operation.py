@@ -91,7 +91,7 @@ def test_metrics_tell_what_is_active_and_waiting_now(
     services.jobs.enqueue([SummaryJob(SessionId(new_id()), 1)])
     now = metrics_of(client)
     assert now["timer_active_chats"] == {"": 2}
-    assert now["timer_jobs_waiting"] == {"summaries": 1, "callbacks": 0}
+    assert now["timer_jobs_waiting"] == {"summaries": 1, "callbacks": 0, "sends": 0}
     assert "timer_messages" in now
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
+from uuid import UUID
 
 from timer_service.errors import MalformedPayload
 from timer_service.messages import ContactIds
@@ -88,6 +89,14 @@ def as_id(value: object) -> str | None:
     if not isinstance(value, str) or not value.strip() or len(value) > ID_LIMIT:
         return None
     return value if "\x00" not in value and _is_encodable(value) else None
+
+
+def as_uuid(value: object) -> UUID | None:
+    """Return an id of ours that somebody carried along, None where it is none."""
+    try:
+        return UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def as_integer(value: object) -> int | None:

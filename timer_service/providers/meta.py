@@ -37,6 +37,7 @@ from timer_service.providers.json_body import (
     as_list,
     as_object,
     as_text,
+    as_uuid,
     read_json,
 )
 from timer_service.providers.meta_content import read_content
@@ -276,6 +277,7 @@ def _status_event(status: JsonObject) -> Event:
         contact=contact if contact.best else None,
         error_code=code,
         retryable=_is_retryable(code),
+        message_id=as_uuid(status.get("biz_opaque_callback_data")),
     )
 
 

@@ -9,6 +9,7 @@ Source: twilio.com, webhook request and errors, read November 2026.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from timer_service.errors import MalformedPayload
 from timer_service.messages import (
@@ -33,6 +34,7 @@ from timer_service.providers.json_body import (
     as_integer,
     as_object,
     as_text,
+    as_uuid,
     read_json,
 )
 from timer_service.providers.twilio_content import read_content
@@ -83,6 +85,9 @@ class Twilio:
         fields = read_fields(request)
         account = _account(fields)
         event = _UNKNOWN if account is None else _event(fields, account, context)
+        if isinstance(event, DeliveryStatus):
+            # Our own id stands in the address that we gave with the message, and is signed with it.
+            event = replace(event, message_id=as_uuid(request.query.get("message_id")))
         return [ParsedItem(account=account, event=event)]
 
 

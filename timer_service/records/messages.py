@@ -50,9 +50,15 @@ _ADD = text(f"""
 """)
 _COLUMNS = """
     id, session_id, provider_message_id, direction, author, type, text, media, reply_to, payload,
-    extra, sent_at, received_at, placed_at, status, edited_at, revoked_at, reactions
+    extra, sent_at, received_at, placed_at, status, error_code, failure, retryable, edited_at,
+    revoked_at, reactions
 """
-_RANK = "array_position(ARRAY['pending', 'sent', 'delivered', 'read', 'played'], {})"
+RANK = (
+    "array_position(ARRAY['queued', 'sending', 'unknown', 'pending', 'sent', 'delivered', 'read',"
+    " 'played'], {})"
+)
+"""How far a status is, as SQL: of a column, or of a parameter that says it is text."""
+MAY_STILL_FAIL = "('queued', 'sending', 'unknown', 'pending', 'sent')"
 
 
 def held_now(
@@ -87,27 +93,54 @@ def add(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def set_status(db: Connection, connection_id: ConnectionId, status: DeliveryStatus) -> bool:
-    """Move an outgoing message's status forward; False if it is unknown or further on already."""
+    """Move an outgoing message's status forward; False if it is unknown or further on already.
+
+    A status that carries our own id is found by it, though we may not know the gateway's yet.
+    """
     failed = status.status is Delivery.FAILED
     condition = (
-        "coalesce(status, 'pending') IN ('pending', 'sent')"
+        f"coalesce(status, 'pending') IN {MAY_STILL_FAIL}"
         if failed
-        else f"coalesce({_RANK.format('status')}, 0) < {_RANK.format(':status')} "
+        else f"coalesce({RANK.format('status')}, 0) < {RANK.format(':status')} "
         "AND coalesce(status, '') <> 'failed'"
     )
+    name, learn = "provider_message_id = :provider_message_id", ""
+    if status.message_id is not None:
+        name = f"({name} OR id = :message_id)"
+        # Whoever records its own sends may have recorded this one: two cannot have one name.
+        learn = """, provider_message_id = CASE
+          WHEN provider_message_id = id::text AND NOT EXISTS (
+            SELECT FROM messages o WHERE o.connection_id = :connection_id
+              AND o.provider_message_id = :provider_message_id)
+          THEN :provider_message_id ELSE provider_message_id END"""
     result = db.execute(
         text(f"""
-            UPDATE messages SET status = :status, error_code = coalesce(:error_code, error_code)
-            WHERE connection_id = :connection_id AND provider_message_id = :provider_message_id
+            UPDATE messages SET status = :status, error_code = coalesce(:error_code, error_code),
+              retryable = coalesce(:retryable, retryable) {learn}
+            WHERE connection_id = :connection_id AND {name}
               AND direction = 'out' AND {condition}"""),
         {
             "status": status.status.value,
             "error_code": status.error_code,
+            "retryable": status.retryable,
             "connection_id": connection_id,
             "provider_message_id": status.provider_message_id,
-        },
+        }
+        | ({} if status.message_id is None else {"message_id": status.message_id}),
     )
-    return result.rowcount == 1
+    return result.rowcount > 0
+
+
+def get(db: Connection, business_id: BusinessId, message_id: UUID) -> RowMapping | None:
+    """Return one message."""
+    return (
+        db.execute(
+            text(f"SELECT {_COLUMNS} FROM messages WHERE id = :id AND business_id = :business_id"),
+            {"id": message_id, "business_id": business_id},
+        )
+        .mappings()
+        .one_or_none()
+    )
 
 
 def is_held(db: Connection, connection_id: ConnectionId, provider_message_id: str) -> bool:

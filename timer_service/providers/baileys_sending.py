@@ -1,0 +1,105 @@
+"""Sends by the Evolution API. Source: evolution-api 2.3.7, message controller, August 2026."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from timer_service.errors import InvalidInput, MalformedPayload
+from timer_service.messages import SendFailure
+from timer_service.providers.json_body import (
+    JsonObject,
+    as_id,
+    as_list,
+    as_object,
+    as_text,
+    read_json,
+)
+from timer_service.providers.sending import (
+    Accepted,
+    Account,
+    GatewayAnswer,
+    GatewayRequest,
+    Outgoing,
+    Pace,
+    Refused,
+    SendAnswer,
+    Unclear,
+    class_by_status,
+    json_request,
+    refuse_template,
+)
+
+_MEDIA = frozenset({"image", "video", "document", "audio"})
+
+
+class BaileysSender:
+    """The ``Sender`` for Baileys behind the Evolution API."""
+
+    # WhatsApp bans numbers that send like machines.
+    pace = Pace(per_s=1, burst=3)
+    has_service_window = False
+
+    def check(self, message: Outgoing) -> None:
+        """Refuse a business-scoped id and templates."""
+        if message.to.phone is None and message.to.lid is None:
+            raise InvalidInput("Evolution takes a phone number or a hidden id", field="to")
+        refuse_template(message)
+        if message.media is not None and message.type not in _MEDIA:
+            raise InvalidInput("expected image, video, document or audio", field="media.type")
+
+    def build(self, message: Outgoing, account: Account) -> GatewayRequest:
+        """Make ``POST /message/sendText/{instance}``, or ``sendMedia`` with an address."""
+        document: dict[str, Any] = {"number": message.to.phone or f"{message.to.lid}@lid"}
+        call = "sendText"
+        if message.media is not None:
+            call = "sendMedia"
+            media = {
+                "mediatype": message.type,
+                "mimetype": message.media.mime_type,
+                "caption": message.text,
+                "media": message.media.url,
+                "fileName": message.media.file_name,
+            }
+            document |= {name: value for name, value in media.items() if value}
+        else:
+            document |= {"text": message.text, "linkPreview": False}
+        return json_request(
+            account.url(f"/message/{call}/{quote(account.external_id, safe='')}"),
+            {"apikey": account.secret("api_key")},
+            document,
+        )
+
+    def read(self, answer: GatewayAnswer) -> SendAnswer:
+        """Class by HTTP's status and Evolution's words: nearly all its faults are 400."""
+        try:
+            document = as_object(read_json(answer.body))
+        except MalformedPayload:
+            return Unclear(answer.status) if answer.is_success else class_by_status(answer)
+        if answer.is_success:
+            return Accepted(as_id(as_object(document.get("key")).get("id")))
+        if as_text(document.get("code")) == "LICENSE_REQUIRED":
+            return Refused(SendFailure.ACCOUNT, answer.status)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return Refused(SendFailure.ACCOUNT, answer.status)
+        if answer.status == HTTPStatus.BAD_REQUEST:
+            return _class_bad_request(document)
+        return class_by_status(answer)
+
+
+SENDER = BaileysSender()
+
+
+def _class_bad_request(document: JsonObject) -> SendAnswer:
+    code = int(HTTPStatus.BAD_REQUEST)
+    message = as_object(document.get("response")).get("message")
+    said = message if isinstance(message, list) else [message]
+    if any(as_object(one).get("exists") is False for one in as_list(said)):
+        return Refused(SendFailure.RECIPIENT, code)
+    words = " ".join(as_text(one) for one in said).lower()
+    if "timed out" in words:
+        return Unclear(code)  # Baileys waited in vain for WhatsApp to confirm what it had sent
+    if "connection closed" in words:
+        return Refused(SendFailure.NOT_CONNECTED, code)
+    return Refused(SendFailure.CONTENT, code)

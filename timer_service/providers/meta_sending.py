@@ -1,0 +1,114 @@
+"""Sends by Meta's Cloud API. Source: WhatsApp Cloud API, messages and error codes, August 2026."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timer_service.errors import InvalidInput, MalformedPayload
+from timer_service.messages import SendFailure
+from timer_service.providers.json_body import as_id, as_integer, as_list, as_object, read_json
+from timer_service.providers.sending import (
+    Accepted,
+    Account,
+    GatewayAnswer,
+    GatewayRequest,
+    Outgoing,
+    Pace,
+    Refused,
+    SendAnswer,
+    Unclear,
+    class_by_status,
+    json_request,
+)
+
+VERSION = "v23.0"
+BASE_URL = f"https://graph.facebook.com/{VERSION}"
+"""A connection's ``base_url`` takes its place, version included."""
+LONGEST_TEXT = 4096
+_MEDIA = frozenset({"image", "video", "document", "audio"})
+
+_FAILURES = {
+    **dict.fromkeys((4, 80007, 130429, 131056), SendFailure.RATE),
+    **dict.fromkeys((131048, 131049, 130472, 131050), SendFailure.UNWANTED),
+    131047: SendFailure.WINDOW_CLOSED,
+    **dict.fromkeys((131026, 131030, 131062), SendFailure.RECIPIENT),
+    **dict.fromkeys((131008, 131009, 131051, 131052, 131053), SendFailure.CONTENT),
+    **dict.fromkeys((132000, 132001, 132005, 132007, 132012, 132015, 132016), SendFailure.CONTENT),
+    **dict.fromkeys((0, 3, 10, 190, *range(200, 300)), SendFailure.AUTH),
+    **dict.fromkeys((368, 131031, 131042, 133016), SendFailure.ACCOUNT),
+    **dict.fromkeys((131000, 131016, 131057), SendFailure.TEMPORARY),
+}
+_SERVER_FAULT = 500
+
+
+class MetaSender:
+    """The ``Sender`` for the Cloud API."""
+
+    # 80 a second are allowed per number, 20 where it also lives in the Business app.
+    pace = Pace(per_s=20, burst=40)
+    has_service_window = True
+
+    def check(self, message: Outgoing) -> None:
+        """Refuse a hidden id, a text that is too long, a template without name or language."""
+        if message.to.phone is None and message.to.bsuid is None:
+            raise InvalidInput("Meta takes a phone number or a business-scoped id", field="to")
+        if len(message.text) > LONGEST_TEXT:
+            raise InvalidInput(f"Meta takes {LONGEST_TEXT} characters at most", field="text")
+        template = message.template
+        if template is not None and not (template.get("name") and template.get("language")):
+            raise InvalidInput("at Meta a template has a name and a language", field="template")
+        if message.media is not None and message.type not in _MEDIA:
+            raise InvalidInput("expected image, video, document or audio", field="media.type")
+
+    def build(self, message: Outgoing, account: Account) -> GatewayRequest:
+        """Make ``POST /{phone_number_id}/messages``; our id comes back in every status."""
+        to = {"to": message.to.phone} if message.to.phone else {"recipient": message.to.bsuid}
+        document = {
+            "messaging_product": "whatsapp",
+            "recipient_type": "individual",
+            **to,
+            **_content(message),
+            "biz_opaque_callback_data": str(message.message_id),
+        }
+        return json_request(
+            account.url(f"/{account.external_id}/messages", BASE_URL),
+            {"Authorization": f"Bearer {account.secret('access_token')}"},
+            document,
+        )
+
+    def read(self, answer: GatewayAnswer) -> SendAnswer:
+        """Class by the error's code: limits come as HTTP 400."""
+        try:
+            document = as_object(read_json(answer.body))
+        except MalformedPayload:
+            return Unclear(answer.status) if answer.is_success else class_by_status(answer)
+        if answer.is_success:
+            found = (as_id(as_object(one).get("id")) for one in as_list(document.get("messages")))
+            message_id = next(filter(None, found), None)
+            return Unclear(answer.status) if message_id is None else Accepted(message_id)
+        code = as_integer(as_object(document.get("error")).get("code"))
+        if code is None:
+            return class_by_status(answer)
+        failure = _FAILURES.get(code)
+        if failure is None:
+            is_theirs = answer.status >= _SERVER_FAULT
+            failure = SendFailure.TEMPORARY if is_theirs else SendFailure.OTHER
+        return Refused(failure, code, answer.retry_after_s)
+
+
+SENDER = MetaSender()
+
+
+def _content(message: Outgoing) -> dict[str, Any]:
+    if message.template is not None:
+        template = dict(message.template)
+        template["language"] = {"code": template["language"]}
+        return {"type": "template", "template": template}
+    if message.media is not None:
+        media: dict[str, Any] = {"link": message.media.url}
+        if message.text and message.type != "audio":
+            media["caption"] = message.text
+        if message.media.file_name and message.type == "document":
+            media["filename"] = message.media.file_name
+        return {"type": message.type, message.type: media}
+    return {"type": "text", "text": {"preview_url": False, "body": message.text}}
