@@ -186,7 +186,7 @@ class WebServer(MPServer):
 
     def startup(self, spawn_target: Any, target_loader: Any) -> None:
         """Start the workers, and look after them from then on."""
-        super().startup(spawn_target, target_loader)
+        super().startup(spawn_target, target_loader)  # type: ignore[no-untyped-call]
         threading.Thread(target=self._look_after_workers, name="workers", daemon=True).start()
 
     def _look_after_workers(self) -> None:
