@@ -29,6 +29,8 @@ LOOK_FOR_ECHO_FOR = timedelta(minutes=15)
 """How long a message without the gateway's id is looked for among what came back."""
 
 _IS_OURS_TO_SEND = "m.status IN ('queued', 'sending')"
+# Each by its key, whatever the planner thinks of how many are due: LIMIT keeps it from joining.
+_ITS_MESSAGE = "LATERAL (SELECT * FROM messages WHERE id = s.message_id LIMIT 1) m"
 _CHECK_AGAIN = "clock_timestamp() + CAST(:check_after AS interval)"
 
 
@@ -339,7 +341,7 @@ def settle_due(db: Connection, *, limit: int) -> int:
             SELECT s.message_id, s.attempt, s.is_running, m.status,
               m.provider_message_id = m.id::text AS is_nameless,
               m.received_at < clock_timestamp() - CAST(:look_for AS interval) AS is_old
-            FROM sends s JOIN messages m ON m.id = s.message_id
+            FROM sends s, {_ITS_MESSAGE}
             WHERE s.next_check_at <= clock_timestamp()
               AND (s.is_running OR NOT {_IS_OURS_TO_SEND})
             ORDER BY s.next_check_at LIMIT :limit FOR UPDATE OF s SKIP LOCKED"""),
@@ -364,7 +366,7 @@ def unfinished(db: Connection, *, limit: int) -> list[UnfinishedSend]:
     """Return messages to be sent whose time to be looked at has come."""
     rows = db.execute(
         text(f"""
-            SELECT s.message_id, s.attempt FROM sends s JOIN messages m ON m.id = s.message_id
+            SELECT s.message_id, s.attempt FROM sends s, {_ITS_MESSAGE}
             WHERE s.next_check_at <= clock_timestamp() AND NOT s.is_running AND {_IS_OURS_TO_SEND}
             ORDER BY s.next_check_at LIMIT :limit"""),
         {"limit": limit},
