@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 TURN_S = 0.25
 MOST_TRIES = 3
 MOST_AT_ONCE = 64
+SLOW_FOR_S = 60.0
+"""How long one is tried again that Postgres does not store in time, though it answers: somebody may
+hold a table, or the machine have no time to spare. After that it is held against it."""
 _LEAST_TURN_S = 0.05
 _TRY_AGAIN_AFTER_S = 0.2
 
@@ -65,6 +68,8 @@ class SpoolKeeper:
         self._directory = directory
         self._may_replay = may_replay
         self._is_announced = True  # by an earlier process, perhaps
+        self._slow: tuple[int, float] | None = None
+        """Who was not stored in time, and since when."""
 
     def run(self, stop: Event) -> None:
         """Keep the spool until told to stop."""
@@ -138,9 +143,8 @@ class SpoolKeeper:
                 done.append(seq)  # a connection that is gone wants its messages no more
             else:
                 failed[seq] = answer
-        is_away = bool(unanswered) and not self._answers()
+        is_away = bool(unanswered) and not (self._answers() and self._is_too_slow(unanswered[0]))
         if unanswered and not is_away:
-            # It answers all others, so it is what this one holds. Tried alone it shows.
             failed[unanswered.pop(0)] = DatabaseUnavailable("it takes too long")
         tries = {row.seq: row.tries + 1 for row in rows}
         parked = {
@@ -155,6 +159,12 @@ class SpoolKeeper:
         if len(parked) < len(failed):
             stop.wait(_TRY_AGAIN_AFTER_S)
         return len(done), is_away
+
+    def _is_too_slow(self, seq: int) -> bool:
+        """Tell whether one was not stored in time for so long that it is what itself holds."""
+        if self._slow is None or self._slow[0] != seq:
+            self._slow = (seq, monotonic_s())
+        return monotonic_s() - self._slow[1] >= SLOW_FOR_S
 
     def _answers(self) -> bool:
         try:

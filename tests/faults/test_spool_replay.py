@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
@@ -17,6 +17,7 @@ from timer_service.closing import Closer
 from timer_service.connection_directory import ConnectionDirectory
 from timer_service.errors import DatabaseUnavailable
 from timer_service.intake import Intake
+from timer_service.intake_batch import Bundle, Recorded
 from timer_service.messages import ContactIds, IdentityLink
 from timer_service.messages import Event as ChatEvent
 from timer_service.records import spool_file
@@ -390,6 +391,24 @@ def test_while_postgres_goes_away_again_nothing_counts_as_tried(
         assert host.replay() == 0
     monkeypatch.undo()
     assert host.replay() == 1
+
+
+def test_what_is_not_stored_in_time_is_set_aside_only_after_long(
+    world: World, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Locked(Intake):
+        def replay(self, bundles: Sequence[Bundle]) -> list[list[Recorded] | BaseException]:
+            return [DatabaseUnavailable("somebody holds a lock") for _ in bundles]
+
+    host.keeper._intake = Locked(world.database, world.follow_up)
+    host.hear("held up", 30)
+    for _ in range(2 * MOST_TRIES):
+        assert host.replay() == 0
+    assert (host.spool.state().waiting, host.spool.state().parked) == (1, 0)
+    monkeypatch.setattr("timer_service.spool_replay.SLOW_FOR_S", 0.0)
+    for _ in range(MOST_TRIES):
+        host.replay()
+    assert (host.spool.state().waiting, host.spool.state().parked) == (0, 1)
 
 
 def test_the_messages_of_a_connection_that_is_gone_go_with_it(world: World, host: Host) -> None:
