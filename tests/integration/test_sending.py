@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -511,11 +512,12 @@ def test_a_worker_killed_while_the_gateway_has_the_message_sends_it_no_second_ti
     gateway.will(takes_and_hangs())
     message = send(outbox, world)
     command = [sys.executable, "-m", "timer_service", "work", "--queue", SENDS_QUEUE]
-    worker = subprocess.Popen(command, env=dict(os.environ))  # this world's, by `outbox`
+    # The environment is this world's, by `outbox`; RQ's scheduler is a process beside it.
+    worker = subprocess.Popen(command, env=dict(os.environ), start_new_session=True)
     try:
         wait_until(lambda: gateway.requests, within_s=40)
     finally:
-        worker.kill()
+        os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
     assert status_of(outbox, world, message) == "sending"
     world.let_pass(LEASE.total_seconds() + 1)
