@@ -41,7 +41,29 @@ FIELDS = {
     "external_id": SCALARS, "base_url": SCALARS, "role": st.sampled_from(["viewer", "x"]),
     "customer_wa_id": SCALARS, "context": ANYTHING, "order_details": ANYTHING,
     "secrets": st.dictionaries(st.sampled_from(["token", "app_secret", "x y"]), SCALARS),
+    "session_id": SCALARS, "to": SCALARS, "text": SCALARS, "media": ANYTHING, "template": ANYTHING,
+    "client_ref": SCALARS, "author": SCALARS, "decision": st.sampled_from(["sent", "x"]) | SCALARS,
 }  # fmt: skip
+TO_SEND = st.fixed_dictionaries(
+    {"to": st.sampled_from(["972500000001", "111@lid", "bsuid:IL.1"]) | SCALARS}
+    | {"provider": st.sampled_from(["meta", "twilio"])},
+    optional={"client_ref": st.text(st.characters(codec=None), min_size=1, max_size=3)},
+).flatmap(
+    lambda known: st.one_of(
+        st.fixed_dictionaries({"text": st.text(st.characters(codec=None), min_size=1)}),
+        st.fixed_dictionaries({"template": st.fixed_dictionaries({
+            "name": st.text(st.characters(codec=None), min_size=1, max_size=5),
+            "language": st.just("en"),
+            "content_sid": st.just("HX1"),
+            "components": st.lists(st.dictionaries(st.text(max_size=3), ANYTHING, max_size=3)),
+        })}),
+        st.fixed_dictionaries({"media": st.fixed_dictionaries({
+            "type": st.sampled_from(["image", "audio"]),
+            "url": st.sampled_from(["https://example.com/a.jpg", "https://[", "ftp://x"]),
+            "caption": st.text(st.characters(codec=None), max_size=5),
+        })}),
+    ).map(lambda content: {**known, **content})
+)  # fmt: skip
 MESSAGE = st.fixed_dictionaries(
     {
         "provider_message_id": st.text(st.characters(codec=None), min_size=1, max_size=20),
@@ -84,7 +106,8 @@ def busy_shop(shop: Shop) -> Shop:
     shop.connections["meta"] = shop.connect("meta")
     shop.connections["waha"] = shop.connect("waha")
     shop.connections["twilio"] = shop.connect("twilio", external_id=ACCOUNT)
-    shop.record(shop.connections["baileys"], "hello")
+    for provider in ("meta", "twilio", "baileys"):
+        shop.record(shop.connections[provider], "hello")
     return shop
 
 
@@ -152,6 +175,17 @@ def test_what_was_recorded_can_always_be_read_back(busy_shop: Shop, messages: li
         assert busy_shop.get(f"/api/sessions/{session['id']}/messages").status_code == 200
     assert busy_shop.get("/api/contacts").status_code == 200
     assert busy_shop.get("/sessions/active").status_code == 200
+
+
+@FUZZ
+@given(message=TO_SEND)
+def test_any_message_is_queued_or_refused(busy_shop: Shop, message: dict[str, Any]) -> None:
+    connection = busy_shop.connections[message.pop("provider")]
+    body = json.dumps({**message, "connection_id": connection["id"]}).encode()
+    answer = busy_shop.post("/api/messages", data=body, content_type="application/json")
+    assert answer.status_code in {202, 400, 409, 422}, (body, answer.text)
+    if answer.status_code == 202:
+        assert busy_shop.get(f"/api/messages/{answer.json['id']}").json == answer.json
 
 
 @FUZZ
