@@ -26,7 +26,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from timer_service.circuit import Circuit
 from timer_service.clock import monotonic_s
-from timer_service.database_connection import Connector, Limits, is_refusal
+from timer_service.database_connection import (
+    Connector,
+    Limits,
+    is_refusal,
+    works_on_a_statement,
+)
 from timer_service.errors import ConfigurationError, DatabaseBusy, DatabaseUnavailable
 
 REQUEST_POOL_WAIT_S = 0.2
@@ -273,9 +278,7 @@ class Database:
         asking = _is_at_work.set(None)
         try:
             with _Bounded.connect(*args, **options) as db:
-                found = db.execute(
-                    "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s", [pid]
-                ).fetchone()
+                return works_on_a_statement(db, pid)
         except _Silent:
             return False
         except psycopg.Error:
@@ -283,7 +286,6 @@ class Database:
         finally:
             _is_at_work.reset(asking)
             _ends_at_s.reset(token)
-        return found is not None and bool(found[0])
 
     def _connect(self, *args: Any, **options: Any) -> _Bounded:
         self._address = args, options

@@ -114,6 +114,14 @@ def is_refusal(error: psycopg.Error) -> bool:
     return _REFUSED in str(error)
 
 
+def works_on_a_statement(connection: psycopg.Connection[Any], pid: int) -> bool:
+    """Ask the server whether one of its backends works on a statement."""
+    found = connection.execute(
+        "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s", [pid]
+    ).fetchone()
+    return found is not None and bool(found[0])
+
+
 def _is_pooled(connection: psycopg.Connection[Any]) -> bool:
     """Tell whether somebody stands between: he names a backend that is not the one at work.
 

@@ -23,7 +23,7 @@ from timer_service.errors import DatabaseUnavailable, SummaryError, SummaryTempo
 from timer_service.ids import BusinessId, SessionId
 from timer_service.job_queue import MOST_RUN_S, SUMMARY_TIMEOUT_S
 from timer_service.lease import GIVEN_BACK_FOR, LEASE, kept_alive
-from timer_service.messages import Author, SummaryStatus
+from timer_service.messages import Author, Delivery, SummaryStatus
 from timer_service.records import messages, summaries
 from timer_service.summarizers import (
     Summarizer,
@@ -77,7 +77,7 @@ class SummaryWorker:
                     sent_at=row["placed_at"],
                 )
                 for row in rows
-                if row["revoked_at"] is None
+                if row["revoked_at"] is None and row["status"] != Delivery.FAILED
             ),
             customer_name=started["customer_name"],
             business_name=started["business_name"],

@@ -25,6 +25,7 @@ RESPONSES: ResponseDict = {
     400: _described("Not parseable"),
     401: _described("No proof of origin"),
     413: _described("Over 4 MB"),
+    415: _described("Compressed"),
     503: _described("Not now; try again"),
 }
 

@@ -421,7 +421,7 @@ class TestConcurrency:
             ordered = people if number % 2 else people[::-1]
             barrier.wait()
             batch = [world.heard(contact=one, id=f"{number}-{one.phone}") for one in ordered]
-            return sum(one.opened for one in world.record(*batch))
+            return sum(one.opened for one in world.record_in_turn(*batch))
 
         with capture_logs() as logged:
             with ThreadPoolExecutor(6) as pool:

@@ -26,7 +26,14 @@ from timer_service.errors import DatabaseUnavailable, SummaryRefused, SummaryTem
 from timer_service.ids import SessionId
 from timer_service.job_queue import SUMMARIES_QUEUE, SummaryJob
 from timer_service.lease import LEASE_S
-from timer_service.messages import ChangeKind, Direction, MessageChange, SummaryStatus
+from timer_service.messages import (
+    ChangeKind,
+    Delivery,
+    DeliveryStatus,
+    Direction,
+    MessageChange,
+    SummaryStatus,
+)
 from timer_service.records import summaries
 from timer_service.resources import Summary
 from timer_service.summarize_job import LONGEST_RETRY_AFTER_S, RETRY_AFTER_S, SummaryWorker
@@ -143,6 +150,15 @@ class TestDone:
         session_id = world.hear("my card is 1234", id="a").session_id
         world.hear("are the blue ones in stock?")
         world.record(MessageChange(kind=ChangeKind.REVOKE, direction=Direction.IN, target="a"))
+        world.service.complete(session_id)
+        model = StubSummarizer()
+        worker(world, model).summarize(session_id, 1, 0)
+        assert [one.text for one in model.seen[0].turns] == ["are the blue ones in stock?"]
+
+    def test_what_never_reached_the_customer_is_not_read(self, world: World) -> None:
+        session_id = world.hear("are the blue ones in stock?").session_id
+        world.say("yes, two are left", id="b")
+        world.record(DeliveryStatus(provider_message_id="b", status=Delivery.FAILED))
         world.service.complete(session_id)
         model = StubSummarizer()
         worker(world, model).summarize(session_id, 1, 0)

@@ -52,12 +52,12 @@ def test_where_nothing_is_wrong_nothing_is_done(world: World) -> None:
 def test_every_pass_finds_its_own(world: World) -> None:
     """No pass is called by its name here: what none of them does stays undone.
 
-    What they find of messages to be sent, and of early changes, is in tests of their own.
+    What they find of messages to be sent is in tests of their own.
     """
     SCENARIOS["sweep"].prepare(world)
     repaired = world.sweeper.sweep_once()
     assert [name for name in PASSES if repaired.get(name)] == [
-        name for name in PASSES[1:] if name not in {"early_changes", "settled_sends", "sends"}
+        name for name in PASSES[1:] if name not in {"settled_sends", "sends"}
     ]
     world.redis.flushall()
     assert world.sweeper.sweep_once().get("rebuild") == world.counted_by_redis() == 2

@@ -35,6 +35,7 @@ from timer_service.clock_guard import ClockGuard
 from timer_service.closing import Closer, Completion
 from timer_service.database import Database
 from timer_service.eraser import Eraser
+from timer_service.errors import DatabaseUnavailable
 from timer_service.follow_up import FollowUp
 from timer_service.ids import BusinessId, ConnectionId, SessionId
 from timer_service.intake import Intake
@@ -187,6 +188,15 @@ class World:
 
     def record(self, *events: Event, connection_id: ConnectionId | None = None) -> list[Recorded]:
         return self.intake.record(connection_id or self.connection_id, events)
+
+    def record_in_turn(self, *events: Event) -> list[Recorded]:
+        """Take in what many bring at once: like a gateway, again while there was no turn."""
+        while True:
+            try:
+                return self.record(*events)
+            except DatabaseUnavailable as error:
+                if "no turn" not in str(error):
+                    raise
 
     def hear(self, text: str = "is the blue one in stock?", **more: Any) -> Recorded:
         """Take in one message of a customer."""
