@@ -40,7 +40,8 @@ def test_nothing_is_stored_and_nothing_acknowledged(
             ask()
         assert caught.value.retryable
     assert world.counted() == 1  # Redis alone tells the number
-    assert world.sweeper.sweep_once() == {"rebuild": 0}  # every other pass failed and was logged
+    # Every other pass failed and was logged, or takes nobody for dead so soon after an outage.
+    assert not any(world.sweeper.sweep_once().values())
 
 
 def test_a_claim_stands_until_postgres_is_back(

@@ -52,7 +52,7 @@ def parts(own_postgres_server: PostgresServer, all_parts: Parts) -> Parts:
 
 @pytest.fixture
 def shop(parts: Parts) -> Iterator[Business]:
-    caller = Caller(parts.base_url, parts.admin_key)
+    caller = Caller(parts.base_url, parts.admin_key, connects_anew=True)
     yield caller.add_business("Shop", idle_gap_s=GAP_S)
     caller.close()
 

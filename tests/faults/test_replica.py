@@ -52,6 +52,7 @@ def replica(one_replica: ReplicaServer) -> ReplicaServer:
 
 @pytest.fixture
 def services(primary_url: str, replica: ReplicaServer, redis_url: str) -> Iterator[WebServices]:
+    wait_until(lambda: replica.has(primary_url), what="the replica has the new database")
     services = build_web(
         Settings(
             database_url=primary_url,

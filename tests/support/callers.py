@@ -41,14 +41,20 @@ def instant(text: str) -> datetime:
 
 
 class Caller:
-    """Whoever knows a service's address and its admin key."""
+    """Whoever knows a service's address and its admin key.
 
-    def __init__(self, base_url: str, admin_key: str) -> None:
+    ``connects_anew``: for each request, so that any of web's processes may answer it.
+    """
+
+    def __init__(self, base_url: str, admin_key: str, *, connects_anew: bool = False) -> None:
         self.http = httpx2.Client(
             base_url=base_url,
             timeout=_PATIENCE_S,
             trust_env=False,
-            limits=httpx2.Limits(max_connections=_MOST_AT_ONCE + 10),
+            limits=httpx2.Limits(
+                max_connections=_MOST_AT_ONCE + 10,
+                max_keepalive_connections=0 if connects_anew else None,
+            ),
         )
         self.admin_key = admin_key
 

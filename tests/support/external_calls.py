@@ -142,7 +142,8 @@ def _watch_postgres(fuse: Fuse) -> Iterator[None]:
     def counted(
         self: psycopg.Connection, gen: Generator[Any, Any, T], *args: Any, **options: Any
     ) -> T:
-        name = gen.gi_code.co_name
+        asked = gen.gi_frame.f_locals["gen"] if gen.gi_code.co_name == "_watch" else gen
+        name = asked.gi_code.co_name
         is_idle = self.pgconn.transaction_status == TransactionStatus.IDLE
         if name.startswith("_set_") or (is_idle and name in {"_commit_gen", "_rollback_gen"}):
             return wait(self, gen, *args, **options)
@@ -151,7 +152,7 @@ def _watch_postgres(fuse: Fuse) -> Iterator[None]:
             self.pgconn.finish()
             raise psycopg.OperationalError("cut by the test")
 
-        query = gen.gi_frame.f_locals.get("query") if gen.gi_frame else None
+        query = asked.gi_frame.f_locals.get("query") if asked.gi_frame else None
         what = name if query is None else " ".join(str(query).split())[:60]
         return fuse.around(f"postgres {what}", lambda: wait(self, gen, *args, **options), cut)
 

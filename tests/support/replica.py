@@ -50,6 +50,14 @@ class ReplicaServer(_Server):
         netloc = f"{parts.username}:{parts.password}@{HOST}:{self._port}"
         return urlunsplit(parts._replace(netloc=netloc, path=urlsplit(database_url).path))
 
+    def has(self, database_url: str) -> bool:
+        """Tell whether one of the primary's databases has come here."""
+        try:
+            psycopg.connect(self.url_of(database_url)).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
     def delay(self, by: str) -> None:
         """Have it apply each commit so long after it was made, such as ``10s``."""
         with (self._cluster / "postgresql.auto.conf").open("a") as settings:
