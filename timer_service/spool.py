@@ -263,8 +263,11 @@ class Spool:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         path = self._folder / _FILE
-        # SQLite gives its log and its index the file's own mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # SQLite gives its log and its index the file's own mode. A file that is there must not be
+        # opened: closing it drops every lock this process has on it (sqlite.org/howtocorrupt.html,
+        # 2.2), and whoever closes the file next takes its log away from under us.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         folder = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(folder)

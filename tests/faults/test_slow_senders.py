@@ -80,21 +80,18 @@ def test_whoever_drips_on_is_cut_off_and_no_worker_suffers(web: Web) -> None:
         for one in crowd:
             one.settimeout(CUT_AFTER_S + 10)
         began_s = time.monotonic()
-        ended = sum(is_cut(one) for one in crowd)
+        for one in crowd:
+            wait_for_the_end(one)
         assert time.monotonic() - began_s < CUT_AFTER_S + 5
-    assert ended == CROWD
     assert web.is_alive()
     assert children_of(web.pid) == workers
 
 
-def is_cut(one: socket.socket) -> bool:
-    """Wait for the end of a connection."""
-    try:
+def wait_for_the_end(one: socket.socket) -> None:
+    """Wait until a connection has ended, as long as its time-out allows."""
+    with suppress(ConnectionError):
         while one.recv(4096):
             pass
-    except ConnectionError:
-        return True
-    return True
 
 
 def test_only_who_keeps_a_request_from_its_end_is_cut_off() -> None:

@@ -212,3 +212,18 @@ def test_what_was_acknowledged_before_a_kill_is_there_afterwards(
     acknowledged = int(rest[-1]) + 1 if rest else 50
     waiting = spool.state().waiting
     assert acknowledged <= waiting <= acknowledged + 1
+
+
+def test_another_process_that_closes_the_file_takes_nothing_from_this_one(
+    spool: Spool, tmp_path: Path
+) -> None:
+    spool.append(CONNECTION, ALL_KINDS[:1], utc_now())
+    assert spool.state().waiting == 1  # by a second connection to the file
+    (file,) = tmp_path.rglob("*.sqlite3")
+    log = file.with_name(f"{file.name}-wal")
+    before = log.stat().st_ino
+    look = f"import sqlite3; db = sqlite3.connect({str(file)!r}); db.execute('BEGIN IMMEDIATE'); "
+    subprocess.run([sys.executable, "-c", f"{look} db.rollback(); db.close()"], check=True)
+    assert log.stat().st_ino == before
+    spool.append(CONNECTION, ALL_KINDS[:1], utc_now())
+    assert spool.state().waiting == 2
