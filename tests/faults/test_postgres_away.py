@@ -79,7 +79,9 @@ def test_a_pool_that_is_used_up_is_not_waited_for_long(requests: Database) -> No
 
 def test_a_statement_that_takes_too_long_is_given_up(requests: Database) -> None:
     began_s = time.monotonic()
-    with pytest.raises(DatabaseUnavailable, match="QueryCanceled"), requests.transaction() as db:
+    # By Postgres, or by us where its word of it is late.
+    given_up = pytest.raises(DatabaseUnavailable, match=r"QueryCanceled|_Silent")
+    with given_up, requests.transaction() as db:
         db.execute(text("SELECT pg_sleep(5)"))
     assert time.monotonic() - began_s < 1
 
