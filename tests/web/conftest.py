@@ -14,8 +14,23 @@ from tests.support.live_sessions import trust
 from tests.support.servers import RedisServer
 from tests.web.shop import Shop, settings_for
 from timer_http import create_app
+from timer_service import connection_directory, database, redis_clients
 from timer_service.settings import Settings
 from timer_service.wiring import WebServices, build_web
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask what is answered, not how soon: a machine that stalls for a second fails no test here.
+
+    How soon a caller is answered when a server says nothing is asked in ``tests/faults``.
+    """
+    monkeypatch.setattr(database, "REQUEST_POOL_WAIT_S", 20.0)
+    monkeypatch.setattr(database, "REQUEST_STATEMENT_MS", 20_000)
+    monkeypatch.setattr(database, "REQUEST_WITHIN_S", 20.0)
+    monkeypatch.setattr(database, "PATIENT_WITHIN_S", 20.0)
+    monkeypatch.setattr(connection_directory, "_TURN_WITHIN_S", 20.0)
+    monkeypatch.setattr(redis_clients, "REQUEST_TIMEOUT_S", 5.0)
 
 
 @pytest.fixture
