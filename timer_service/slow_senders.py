@@ -89,11 +89,19 @@ class SlowSenders:
 
 
 def _sockets() -> Iterator[socket.socket]:
-    """Give each socket of this process under a descriptor of its own, to be closed."""
+    """Give each socket of this process under a descriptor of its own, to be closed.
+
+    No other file is to be closed: that would drop every lock this process has on it (fcntl(2)), the
+    spool's among them.
+    """
     for one in Path("/dev/fd").iterdir():
         with suppress(OSError):  # closed meanwhile, or no descriptor left
+            if not _is_socket(int(one.name)):
+                continue
             descriptor = os.dup(int(one.name))
-            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            if _is_socket(descriptor):  # else another file took its number meanwhile: left open
                 yield socket.socket(fileno=descriptor)
-            else:
-                os.close(descriptor)
+
+
+def _is_socket(descriptor: int) -> bool:
+    return stat.S_ISSOCK(os.fstat(descriptor).st_mode)

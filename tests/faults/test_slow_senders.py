@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from threading import Event, Thread
 
 import pytest
@@ -148,3 +152,15 @@ def test_the_servers_own_connections_are_left_alone() -> None:
         assert senders.look_once() == 0
         server.sendall(b"x")
         assert caller.recv(1) == b"x"
+
+
+def test_looking_at_callers_drops_no_lock_on_a_file(tmp_path: Path) -> None:
+    """Or another process would write into the spool's log at the same time as this one."""
+    path = tmp_path / "spool"
+    ask = f"import fcntl; fcntl.lockf(open({str(path)!r}, 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    with path.open("a") as file, socket.create_server(("127.0.0.1", 0)) as server:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        SlowSenders(server.getsockname()[1]).look_once()
+        refused = subprocess.run([sys.executable, "-c", ask], check=False, capture_output=True)
+        assert b"BlockingIOError" in refused.stderr
+    subprocess.run([sys.executable, "-c", ask], check=True)
