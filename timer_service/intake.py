@@ -117,28 +117,23 @@ class Intake:
     def replay(self, bundles: Sequence[Bundle]) -> list[list[Recorded] | BaseException]:
         """Store what waited in a spool, in its order; answer for each, with what went wrong.
 
-        After a DatabaseUnavailable nothing further was tried.
+        After a DatabaseUnavailable nothing further was tried. What cannot be stored together is
+        tried in halves: while a spool empties, everything that comes queues behind it.
         """
-        answers: list[list[Recorded] | BaseException] = []
-        away: DatabaseUnavailable | None = None
-        for bundle, together in zip(bundles, self._record_together(bundles), strict=True):
-            answer: list[Recorded] | BaseException
-            if isinstance(together, tuple):
-                answer, following = together
-                following.see_to()
-            elif isinstance(together, BaseException):
-                answer = together
-            elif away is not None:
-                answer = away
-            else:
-                try:
-                    answer = self._record_alone(bundle)
-                except Exception as error:  # noqa: BLE001 - it is the answer
-                    answer = error
-            if isinstance(answer, DatabaseUnavailable):
-                away = answer
-            answers.append(answer)
-        return answers
+        answers: dict[Bundle, list[Recorded] | BaseException] = {}
+        waiting = list(bundles)
+        at_once = len(waiting)
+        while waiting:
+            group = waiting[:at_once]
+            found = self._replay_alone(group[0]) if len(group) == 1 else self._replay_some(group)
+            answers |= found
+            waiting = [one for one in waiting if one not in found]
+            for answer in found.values():
+                if isinstance(answer, DatabaseUnavailable):
+                    answers |= dict.fromkeys(waiting, answer)
+                    waiting = []
+            at_once = min(2 * at_once, len(bundles)) if found else len(group) // 2
+        return [answers[one] for one in bundles]
 
     def open_session(
         self, connection_id: ConnectionId, customer: ContactIds, context_json: str = "{}"
@@ -168,6 +163,25 @@ class Intake:
         if message_id == send.message_id:
             metrics.MESSAGES.labels(message.direction.value).inc()
         return message_id
+
+    def _replay_some(
+        self, bundles: Sequence[Bundle]
+    ) -> dict[Bundle, list[Recorded] | BaseException]:
+        """Store those that can be stored together."""
+        answers: dict[Bundle, list[Recorded] | BaseException] = {}
+        for bundle, together in zip(bundles, self._record_together(bundles), strict=True):
+            if isinstance(together, tuple):
+                answers[bundle], following = together
+                following.see_to()
+            elif isinstance(together, BaseException):
+                answers[bundle] = together
+        return answers
+
+    def _replay_alone(self, bundle: Bundle) -> dict[Bundle, list[Recorded] | BaseException]:
+        try:
+            return {bundle: self._record_alone(bundle)}
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            return {bundle: error}
 
     def _record_together(
         self, bundles: Sequence[Bundle]
