@@ -792,12 +792,31 @@ _SPOOL_GUARDS = (
         f"{_REPLAY}::test_what_waits_is_announced_while_postgres_is_still_away",
     ),
     _guard(
-        "announce-what-came-meanwhile",
-        "withdrawing an empty spool does not hide what another process just put into it",
+        "announce-before-acknowledging",
+        "closers know what waits in a spool before its gateway may forget it",
         "timer_service/spool_replay.py",
-        "if oldest_at is None and spool.is_waiting:",
-        "if oldest_at is None and False:",
-        f"{_REPLAY}::test_what_comes_while_the_empty_spool_is_withdrawn_is_announced_at_once",
+        "            self._announcements.say(self._spool.id, oldest_at)\n",
+        "",
+        f"{_REPLAY}::test_what_is_kept_is_announced_before_it_is_acknowledged",
+    ),
+    _guard(
+        "withdraw-what-was-read",
+        "withdrawing an empty spool does not hide what another process just put into it",
+        "timer_service/lua/withdraw.lua",
+        "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then",
+        "if ARGV[1] == nil then",
+        f"{_REPLAY}::test_what_comes_while_the_empty_spool_is_withdrawn_stays_announced",
+    ),
+    _guard(
+        "close-no-locked-file",
+        "looking at callers drops none of the locks that keep two processes out of one log",
+        "timer_service/slow_senders.py",
+        "            if not _is_socket(int(one.name)):\n                continue\n"
+        "            descriptor = os.dup(int(one.name))\n",
+        "            descriptor = os.dup(int(one.name))\n"
+        "            if not _is_socket(descriptor):\n                os.close(descriptor)\n"
+        "                continue\n",
+        "tests/faults/test_slow_senders.py::test_looking_at_callers_drops_no_lock_on_a_file",
     ),
     _guard(
         "closers-wait-for-spools",

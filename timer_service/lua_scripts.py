@@ -1,6 +1,6 @@
 """Loads the Lua scripts that ship with the package and runs calls of them in one round trip.
 
-Called by `live_chats` and `job_queue`. A script is one file in ``lua/``; its head states its
+Called by those who keep something in Redis. A script is one file in ``lua/``; its head states its
 contract.
 """
 
@@ -52,6 +52,7 @@ FINISH_REBUILD = load_script("finish_rebuild")
 MEET = load_script("meet")
 ENQUEUE = load_script("enqueue")
 TAKE_TURN = load_script("take_turn")
+WITHDRAW = load_script("withdraw")
 
 
 def run_calls(client: LiveRedis, calls: Sequence[Call]) -> list[Any]:

@@ -1,8 +1,9 @@
 """Which hosts hold messages in their spools, so that nothing is closed that they continue.
 
 A spool's keeper announces the oldest receipt that waits in it, in Redis and in Postgres, for either
-may be away; closers and intake ask. A host that was silent for a minute counts no longer: its disk
-may be gone. Nothing here decides what is closed.
+may be away; what is new there Redis is told before it is acknowledged. Closers and intake ask. A
+host that was silent for a minute counts no longer: its disk may be gone. Nothing here decides what
+is closed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from timer_service import keys
 from timer_service.clock import monotonic_s
 from timer_service.database import Database
 from timer_service.errors import DatabaseUnavailable, RedisUnavailable
+from timer_service.lua_scripts import WITHDRAW, Call, run_calls
 from timer_service.records import spools
 from timer_service.redis_clients import LiveRedis, raise_faults, run_commands
 from timer_service.redis_cluster import Command
@@ -51,35 +53,54 @@ class SpoolAnnouncements:
         self._read_at_s: float | None = None
         self._settled_at_s = 0.0
 
-    def announce(self, spool_id: str, oldest_at: datetime | None) -> bool:
-        """Say what the oldest receipt of a spool is, or with None that it is empty.
+    def say(self, spool_id: str, oldest_at: datetime) -> bool:
+        """Tell Redis alone what the oldest receipt of a spool is: a message waits for it.
 
-        Returns whether it could be said everywhere; what could not must be said again.
+        Returns whether it could be said.
         """
         name = keys.spool_key(spool_id)
-        was_said = True
-        if oldest_at is None:
-            self._known = {one: at for one, at in self._known.items() if one != spool_id}
+        lasts_ms = SILENT_AFTER // timedelta(milliseconds=1)
         try:
-            if oldest_at is None:
-                self._ask(("DEL", name), ("SREM", keys.spools_key(), spool_id))
-            else:
-                lasts_ms = SILENT_AFTER // timedelta(milliseconds=1)
-                self._ask(
-                    ("SET", name, oldest_at.isoformat(), "PX", lasts_ms),
-                    ("SADD", keys.spools_key(), spool_id),
-                )
+            self._ask(
+                ("SET", name, oldest_at.isoformat(), "PX", lasts_ms),
+                ("SADD", keys.spools_key(), spool_id),
+            )
         except RedisUnavailable:
-            was_said = False
+            return False
+        return True
+
+    def announce(self, spool_id: str, oldest_at: datetime) -> None:
+        """Say in both places what the oldest receipt of a spool is, as far as they answer."""
+        self.say(spool_id, oldest_at)
+        with suppress(DatabaseUnavailable), self._database.statements() as db:
+            spools.announce(db, spool_id, oldest_at)
+
+    def said(self, spool_id: str) -> str | None:
+        """Return what stands in Redis of a spool, "" for nothing; None while it is away."""
+        try:
+            (said,) = self._ask(("GET", keys.spool_key(spool_id)))
+        except RedisUnavailable:
+            return None
+        return str(said or "")
+
+    def withdraw(self, spool_id: str, said: str | None) -> bool:
+        """Say that a spool was found empty after this stood in Redis.
+
+        Returns whether nothing is announced any more; else it must be withdrawn again.
+        """
+        self._known = {one: at for one, at in self._known.items() if one != spool_id}
+        is_withdrawn = False
+        with suppress(RedisUnavailable):
+            names = [keys.spool_key(spool_id), keys.spools_key()]
+            is_withdrawn = said is not None and bool(
+                run_calls(self._client, [Call(WITHDRAW, names, [said, spool_id])])[0]
+            )
         try:
             with self._database.statements() as db:
-                if oldest_at is None:
-                    spools.withdraw(db, spool_id)
-                else:
-                    spools.announce(db, spool_id, oldest_at)
+                spools.withdraw(db, spool_id)
         except DatabaseUnavailable:
-            was_said = False
-        return was_said
+            return False
+        return is_withdrawn
 
     def read(self) -> dict[str, datetime]:
         """Return the oldest receipt of each spool that holds something, as told now.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from threading import Event
 
 import structlog
@@ -19,8 +20,10 @@ from timer_service.clock import monotonic_s
 from timer_service.connection_directory import ConnectionDirectory
 from timer_service.database import Database
 from timer_service.errors import DatabaseUnavailable, NotFound, TimerServiceError
+from timer_service.ids import ConnectionId
 from timer_service.intake import Intake
 from timer_service.intake_batch import Bundle
+from timer_service.messages import Event as ChatEvent
 from timer_service.records import sessions
 from timer_service.records.spool_file import Row
 from timer_service.spool import Spool, connection_of, received_at
@@ -67,7 +70,8 @@ class SpoolKeeper:
         self._announcements = announcements
         self._directory = directory
         self._may_replay = may_replay
-        self._is_announced = True  # by an earlier process, perhaps
+        self._may_stand = True
+        """Whether an announcement may stand, be it an earlier process's."""
         self._slow: tuple[int, float] | None = None
         """Who was not stored in time, and since when."""
 
@@ -86,6 +90,21 @@ class SpoolKeeper:
                 log.exception("spool_keeper_failed")
             stop.wait(max(0.0, _LEAST_TURN_S - (monotonic_s() - began_at_s)))
             woken.wait(TURN_S)
+
+    def append(
+        self, connection_id: ConnectionId, events: Sequence[ChatEvent], received_at: datetime
+    ) -> None:
+        """Keep events of a connection, and tell the closers before they are acknowledged.
+
+        Raises:
+            SpoolFull: nothing can be kept.
+        """
+        assert self._spool is not None
+        self._spool.append(connection_id, events, received_at)
+        oldest_at = self._spool.oldest_at
+        if oldest_at is not None:  # else it is stored already
+            self._announcements.say(self._spool.id, oldest_at)
+            self._may_stand = True
 
     def keep_once(self, stop: Event) -> int:
         """Announce what waits, and replay it; return how many parts were stored.
@@ -107,12 +126,14 @@ class SpoolKeeper:
 
     def _announce(self, spool: Spool) -> None:
         """Tell the closers what waits here."""
+        may_stand, self._may_stand = self._may_stand, False
+        said = self._announcements.said(spool.id) if may_stand else ""  # before the spool is read
         oldest_at = spool.oldest_at
-        if oldest_at is not None or self._is_announced:
-            was_said = self._announcements.announce(spool.id, oldest_at)
-            self._is_announced = oldest_at is not None or not was_said
-            if oldest_at is None and spool.is_waiting:
-                self._announce(spool)  # what came meanwhile was withdrawn with what was before
+        if oldest_at is not None:
+            self._announcements.announce(spool.id, oldest_at)
+            self._may_stand = True
+        elif may_stand and not self._announcements.withdraw(spool.id, said):
+            self._may_stand = True
 
     def _replay(self, spool: Spool, stop: Event) -> int:
         replayed = 0

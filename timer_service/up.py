@@ -113,8 +113,9 @@ def announce_spool(env: Mapping[str, str]) -> None:
     database = Database.for_workers(env["TIMER_DATABASE_URL"], size=1)
     client = live_worker_client(env["TIMER_REDIS_URL"])
     try:
-        if spool.is_waiting:
-            SpoolAnnouncements(database, client).announce(spool.id, spool.oldest_at)
+        oldest_at = spool.oldest_at
+        if oldest_at is not None:
+            SpoolAnnouncements(database, client).announce(spool.id, oldest_at)
     finally:
         client.close()
         database.close()

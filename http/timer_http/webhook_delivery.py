@@ -23,6 +23,7 @@ from timer_service.ids import BusinessId, ConnectionId
 from timer_service.intake import Intake
 from timer_service.messages import Event, ProviderName, Skipped
 from timer_service.spool import Spool, SpoolFull
+from timer_service.spool_replay import SpoolKeeper
 
 log = structlog.get_logger(__name__)
 
@@ -41,11 +42,18 @@ class Delivery:
     ``is_incomplete``: not all of them could be judged, so the gateway must bring them again.
     """
 
-    def __init__(self, provider: ProviderName, intake: Intake, spool: Spool | None) -> None:
+    def __init__(
+        self,
+        provider: ProviderName,
+        intake: Intake,
+        spool: Spool | None,
+        spool_keeper: SpoolKeeper,
+    ) -> None:
         self.provider = provider
         self.is_incomplete = False
         self._intake = intake
         self._spool = spool
+        self._spool_keeper = spool_keeper
         self._received_at = utc_now()
         self._events: dict[ConnectionId, list[Event]] = defaultdict(list)
         self._businesses: Counter[BusinessId] = Counter()
@@ -101,7 +109,7 @@ class Delivery:
                 raise  # it answers others: who comes too fast is told so
             except DatabaseUnavailable:
                 log.info("webhook_spooled", connection_id=str(connection_id))
-        self._spool.append(connection_id, events, self._received_at)
+        self._spool_keeper.append(connection_id, events, self._received_at)
         return True
 
     def _record(self, connection_id: ConnectionId, events: Sequence[Event]) -> bool:

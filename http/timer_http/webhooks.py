@@ -285,7 +285,7 @@ def _unauthentic(provider: ProviderName) -> Response:
 
 def _delivery(provider: ProviderName) -> Delivery:
     services = current_services()
-    return Delivery(provider, services.intake, services.spool)
+    return Delivery(provider, services.intake, services.spool, services.spool_keeper)
 
 
 def _accepted(delivery: Delivery) -> Response:

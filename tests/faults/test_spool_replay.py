@@ -49,12 +49,21 @@ class Host:
         )
 
     def receive(self, ago_s: float, *events: ChatEvent) -> datetime:
-        """Spool a webhook received so long ago; return the instant."""
-        with self.world.database.statements() as db:
-            now = db.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
-        received_at = now - timedelta(seconds=ago_s)
+        """Spool a webhook received so long ago, as if nobody could be told; return the instant."""
+        received_at = self._instant(ago_s)
         self.spool.append(self.world.connection_id, events, received_at)
         return received_at
+
+    def accept(self, text: str, ago_s: float) -> datetime:
+        """Spool a message as web does before it is acknowledged; return the instant."""
+        received_at = self._instant(ago_s)
+        self.keeper.append(self.world.connection_id, [self.world.heard(text)], received_at)
+        return received_at
+
+    def _instant(self, ago_s: float) -> datetime:
+        with self.world.database.statements() as db:
+            now: datetime = db.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+        return now - timedelta(seconds=ago_s)
 
     def hear(self, text: str, ago_s: float, contact: ContactIds = DANA) -> datetime:
         return self.receive(ago_s, self.world.heard(text, contact=contact))
@@ -225,20 +234,33 @@ def test_what_waits_is_announced_while_postgres_is_still_away(
     assert near(world.spools.read()[host.spool.id], received_at)
 
 
-def test_what_comes_while_the_empty_spool_is_withdrawn_is_announced_at_once(
+def test_what_comes_while_the_empty_spool_is_withdrawn_stays_announced(
     world: World, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    announce = host.keeper._announcements.announce
+    """Two processes look after one spool: one has found it empty when the other keeps a message."""
+    announcements = host.keeper._announcements
+    withdraw = announcements.withdraw
     came: list[datetime] = []
 
-    def withdraw_late(spool_id: str, oldest_at: datetime | None) -> bool:
-        if oldest_at is None:
-            came.append(host.hear("just now", 1))
-        return announce(spool_id, oldest_at)
+    def withdraw_late(spool_id: str, said: str | None) -> bool:
+        if not came:
+            came.append(host.accept("just now", 1))
+        return withdraw(spool_id, said)
 
-    monkeypatch.setattr(host.keeper._announcements, "announce", withdraw_late)
+    monkeypatch.setattr(announcements, "withdraw", withdraw_late)
     host.announce()
     assert near(world.spools.read()[host.spool.id], came[0])
+    host.announce()
+    host.spool.settle(done=[1])
+    host.announce()
+    assert world.spools.read() == {}
+
+
+def test_what_is_kept_is_announced_before_it_is_acknowledged(world: World, host: Host) -> None:
+    received_at = host.accept("waits", 30)
+    assert near(world.spools.read()[host.spool.id], received_at)
+    host.accept("waits too", 0)
+    assert near(world.spools.read()[host.spool.id], received_at)
 
 
 @pytest.mark.parametrize("place", ["redis", "postgres"])

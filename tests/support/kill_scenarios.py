@@ -371,13 +371,13 @@ def _spool_and_replay(services: Services, args: Args) -> None:
         directory=ConnectionDirectory(database, SecretBox([args["key"]])),
     )
     try:
-        _bring_all(Intake(Database.for_requests(_NOBODY), follow_up), spool, args)
+        _bring_all(Intake(Database.for_requests(_NOBODY), follow_up), spool, keeper, args)
         _replay(keeper, spool)
     finally:
         spool.close()
 
 
-def _bring_all(intake: Intake, spool: Spool, args: Args) -> None:
+def _bring_all(intake: Intake, spool: Spool, keeper: SpoolKeeper, args: Args) -> None:
     """Be a gateway: bring each message until it is acknowledged, and no more after that."""
     connection = KnownConnection(
         ConnectionId(UUID(args["connection"])), BusinessId(UUID(int=0)), META, "", None, {}
@@ -388,7 +388,7 @@ def _bring_all(intake: Intake, spool: Spool, args: Args) -> None:
         for _ in range(_TRIES):
             if name in acknowledged.read_text().split():
                 break
-            delivery = Delivery(META, intake, spool)
+            delivery = Delivery(META, intake, spool, keeper)
             delivery._received_at -= timedelta(seconds=ago_s)
             delivery.add(connection, _message(name, DANA))
             with suppress(ServiceUnavailable):
@@ -404,7 +404,7 @@ def _replay(keeper: SpoolKeeper, spool: Spool) -> None:
     for _ in range(_TRIES):
         with suppress(TimerServiceError):
             keeper.keep_once(Event())
-            if not keeper._is_announced and not spool.is_waiting:
+            if not keeper._may_stand and not spool.is_waiting:
                 return
     raise SpoolFull("something waits")
 

@@ -6,7 +6,7 @@ import re
 from enum import IntEnum
 from importlib.resources import files
 from typing import Any, Self
-from unittest.mock import ANY
+from unittest.mock import ANY, MagicMock
 
 import pytest
 
@@ -25,6 +25,7 @@ from timer_service.live_chats import (
 from timer_service.lua_scripts import Script
 from timer_service.providers.sending import Pace
 from timer_service.send_pace import SendPace
+from timer_service.spool_announcements import SpoolAnnouncements
 
 SCRIPTS = [value for value in vars(lua_scripts).values() if isinstance(value, Script)]
 MEMBER = Member(BusinessId(new_id()), SessionId(new_id()))
@@ -91,6 +92,7 @@ def recorded() -> dict[str, tuple[list[str], list[Any]]]:
     live_chats.meet("somebody", 600)
     JobQueue(recorder).enqueue([JOB])
     SendPace(recorder).take_turn(CONNECTION, Pace(per_s=4, burst=3))
+    SpoolAnnouncements(MagicMock(), recorder).withdraw("7f", "2026-11-22T03:00Z")
     return recorder.calls
 
 
@@ -123,6 +125,7 @@ class TestHead:
             .replace("<business>", shorten(MEMBER.business_id))
             .replace("<name>", JOB.queue)
             .replace("<connection>", shorten(CONNECTION))
+            .replace("<spool>", "7f")
             for pattern in parts_of(script, "KEYS")
         ]
         assert stated == passed
@@ -151,6 +154,8 @@ class TestHead:
             "alive_ms": 600,
             "interval_ms": 250,
             "burst": 3,
+            "said": "2026-11-22T03:00Z",
+            "spool": "7f",
         }
         assert [known[name] for name in parts_of(script, "ARGV")] == passed
 
