@@ -291,7 +291,7 @@ class Batch:
         locked = contacts.lock(self._db, wanted, only_free=self._with_others)
         if locked is None:
             raise ContactsMoved("a contact was merged into another while it was looked up")
-        if found.has_added and locked.keys() != wanted:
+        if not found.given_ids <= locked.keys():
             # Who holds it may be merging it away, and an id must not follow it there.
             raise ContactsMoved("an id was given to a contact that somebody else holds")
         self._locked = locked

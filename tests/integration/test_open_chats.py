@@ -233,10 +233,14 @@ class TestInCompany:
                 assert not waiting.done()
             assert not waiting.result(10).opened
 
-    def test_who_comes_together_with_a_held_customer_does_not_wait(self, world: World) -> None:
+    @pytest.mark.parametrize("is_known", [True, False])
+    def test_who_comes_together_with_a_held_customer_does_not_wait(
+        self, world: World, is_known: bool
+    ) -> None:
         world.hear(contact=DANA)
         (owner,) = [row["id"] for row in world.read("SELECT id FROM contacts")]
-        world.service.complete(world.hear(contact=NOAM).session_id)
+        if is_known:
+            world.service.complete(world.hear(contact=NOAM).session_id)
         held, free = (
             Bundle(world.connection_id, [world.heard(contact=one)]) for one in (DANA, NOAM)
         )

@@ -89,8 +89,8 @@ class Found:
 
     owners: dict[Person, ContactId]
     merges: list[Merge]
-    has_added: bool
-    """Contacts were made, or ids given to some."""
+    given_ids: frozenset[UUID]
+    """The contacts that were made, or given ids."""
 
 
 def ids_of(person: Person) -> list[OwnedId]:
@@ -170,7 +170,7 @@ def find_or_create(db: Connection, people: Sequence[Person]) -> Found:
         )
     if added:
         db.execute(_INSERT_IDS, {**_columns(added), "contact_ids": list(added.values())})
-    return Found(found, _merges_needed(ids.values(), known), has_added=bool(added))
+    return Found(found, _merges_needed(ids.values(), known), given_ids=frozenset(added.values()))
 
 
 def _columns(ids: Collection[OwnedId]) -> dict[str, list[Any]]:
