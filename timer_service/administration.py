@@ -19,7 +19,13 @@ from timer_service.access import Keys
 from timer_service.closing import Completion
 from timer_service.database import Database
 from timer_service.eraser import Eraser
-from timer_service.errors import ConfigurationError, Conflict, DatabaseUnavailable, NotFound
+from timer_service.errors import (
+    ConfigurationError,
+    Conflict,
+    DatabaseUnavailable,
+    InvalidInput,
+    NotFound,
+)
 from timer_service.ids import BusinessId, ConnectionId, new_id
 from timer_service.messages import ProviderName, Role
 from timer_service.records import businesses, connections, erasing
@@ -87,10 +93,17 @@ class Administration:
 
         Raises:
             NotFound: there is none.
+            InvalidInput: ``default_connection_id`` names none of its connections.
         """
         if not values:
             return self.business(business_id)
+        default = values.get("default_connection_id")
         with self._database.transaction() as db:
+            # Held, so that one that is deleted just now does not become the default after it.
+            if default is not None and not connections.hold(db, business_id, default):
+                raise InvalidInput(
+                    "expected one of the business's own connections", field="default_connection_id"
+                )
             row = businesses.change(db, business_id, dict(values))
         if row is None:
             raise NotFound(f"there is no business {business_id}")
@@ -206,6 +219,11 @@ class Administration:
             if not connections.mark_deleted(db, business_id, connection_id):
                 raise NotFound(f"there is no connection {connection_id}")
         self._completion.close_connection(business_id, connection_id)
+
+    def connections_by_status(self) -> list[tuple[str, str, str, int]]:
+        """Return how many connections of all are of each provider, status and reason."""
+        with self._database.transaction() as db:
+            return connections.count_by_status(db)
 
     def _resource(self, row: RowMapping) -> Connection:
         return Connection.of(row, self._webhook_url(row))

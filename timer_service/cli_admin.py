@@ -1,5 +1,6 @@
 """Administration from the shell: businesses, keys, connections, and what a spool set aside.
 
+What is done at gateways is in `cli_connections`.
 Words of the `timer-service` command for whoever holds the server; the same operations as the API.
 """
 
@@ -13,6 +14,7 @@ from uuid import UUID
 
 import typer
 
+from timer_service import cli_connections
 from timer_service.durations import parse_duration_s
 from timer_service.errors import ConfigurationError, InvalidInput, NotFound
 from timer_service.ids import BusinessId
@@ -109,9 +111,7 @@ def add_connection(
     typer.echo(f"Connection  {connection.id}\nWebhook     {connection.webhook_url}")
 
 
-@connections.callback()
-def _connections() -> None:
-    """Keep `add` a word of its own."""
+cli_connections.register(connections)
 
 
 def _read_secret(text: str) -> tuple[str, str]:

@@ -53,6 +53,20 @@ class RedisUnavailable(TimerServiceError):
     retryable = True
 
 
+class GatewayFailed(TimerServiceError):
+    """A gateway did not do what it was asked; ``reason`` is a ``messages.StatusReason``."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class GatewaysBusy(TimerServiceError):
+    """As many gateways are being asked as may be at one time."""
+
+    retryable = True
+
+
 class SummaryError(TimerServiceError):
     """A summarizer could not summarise. ``code`` is stored with the session."""
 

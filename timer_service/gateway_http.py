@@ -1,10 +1,17 @@
-"""Carries one request to a gateway: one POST, never repeated, never redirected.
+"""Carries one request to a gateway: never repeated, never redirected.
 
-Called by `message_sender`. What matters is where it broke: before anything was sent, or afterwards.
-Gateways may be anywhere the connection's operator says, private networks included.
+Called by `message_sender` and `connection_control`. What matters is where it broke: before anything
+was sent, or afterwards. Gateways may be anywhere the connection's operator says, private networks
+included, and are not trusted to come to an end: an answer has a size and may have a time.
 """
 
 from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import httpx2
 from rq.timeouts import JobTimeoutException
@@ -56,17 +63,45 @@ class GatewayHttp:
             NotReached: nothing was sent.
             NoAnswer: nobody knows what became of it.
         """
+        return self.ask(request)
+
+    def ask(
+        self,
+        request: GatewayRequest,
+        *,
+        within_s: float | None = None,
+        largest: int = LARGEST_ANSWER,
+    ) -> GatewayAnswer:
+        """Send a request and read the answer, up to ``largest`` bytes of it.
+
+        With ``within_s`` the connection is cut then, however slowly the gateway drips.
+
+        Raises:
+            NotReached: nothing was sent.
+            NoAnswer: nobody knows what became of it.
+        """
+        timeout = self._client.timeout if within_s is None else _timeout(within_s)
         try:
-            with self._client.stream(
-                "POST", request.url, headers=dict(request.headers), content=request.body
-            ) as response:
+            with (
+                _cut_after(within_s) as cut,
+                self._client.stream(
+                    request.method,
+                    request.url,
+                    headers=dict(request.headers),
+                    content=request.body,
+                    timeout=timeout,
+                    extensions={"trace": cut.note},
+                ) as response,
+            ):
                 body = bytearray()
                 for part in response.iter_bytes():
                     body += part
-                    if len(body) > LARGEST_ANSWER:
+                    if len(body) > largest:
                         break
+                if cut.is_done:  # or its end would pass for the answer's
+                    raise NoAnswer("the gateway did not answer in time")
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                return GatewayAnswer(response.status_code, headers, bytes(body[:LARGEST_ANSWER]))
+                return GatewayAnswer(response.status_code, headers, bytes(body[:largest]))
         except _NOTHING_SENT as error:
             raise NotReached(f"the gateway was not reached: {type(error).__name__}") from None
         except (httpx2.HTTPError, JobTimeoutException) as error:
@@ -76,3 +111,47 @@ class GatewayHttp:
     def close(self) -> None:
         """Give the connections back."""
         self._client.close()
+
+
+def _timeout(within_s: float) -> httpx2.Timeout:
+    return httpx2.Timeout(within_s, connect=min(within_s, CONNECT_TIMEOUT_S))
+
+
+class _Cut:
+    """Cuts the connections that the client says it made, by httpcore's ``trace``.
+
+    The client's own time-outs begin anew with each byte that comes.
+    """
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self._streams: list[Any] = []
+
+    def note(self, name: str, info: dict[str, Any]) -> None:
+        """Keep a connection in mind."""
+        if name.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._streams.append(info["return_value"])
+            if self.is_done:
+                self.cut()
+
+    def cut(self) -> None:
+        """End them all; whoever reads meets the end."""
+        self.is_done = True
+        for stream in list(self._streams):
+            with suppress(OSError):
+                stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def _cut_after(within_s: float | None) -> Iterator[_Cut]:
+    cut = _Cut()
+    if within_s is None:
+        yield cut
+        return
+    timer = threading.Timer(within_s, cut.cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield cut
+    finally:
+        timer.cancel()

@@ -44,6 +44,8 @@ QUEUES = (SUMMARIES_QUEUE, CALLBACKS_QUEUE, SENDS_QUEUE)
 SUMMARY_TIMEOUT_S = 90
 CALLBACK_TIMEOUT_S = 30
 SEND_TIMEOUT_S = 30
+PULL_TIMEOUT_S = 45
+ASK_TIMEOUT_S = 30
 HANG_GRACE_S = 10
 """How long a job may go on after its time-out, as only code outside of Python can."""
 MOST_RUN_S = SUMMARY_TIMEOUT_S + HANG_GRACE_S
@@ -151,7 +153,64 @@ class SendJob:
         return (str(self.message_id), self.attempt)
 
 
-Job = SummaryJob | CallbackJob | SendJob
+@dataclass(frozen=True, slots=True)
+class PullJob:
+    """Bring in one page of a gateway's contacts, as one numbered attempt.
+
+    It shares the queue of those who talk to gateways: their worker alone opens secrets.
+    """
+
+    connection_id: UUID
+    attempt: int
+
+    queue = SENDS_QUEUE
+    function = "timer_service.connection_jobs.pull_contacts"
+    timeout_s = PULL_TIMEOUT_S
+
+    @property
+    def subject(self) -> str:
+        """What the job is about, whatever the attempt."""
+        return f"pull_{self.connection_id}"
+
+    @property
+    def job_id(self) -> str:
+        """``pull_<connection>_<attempt>``."""
+        return f"{self.subject}_{self.attempt}"
+
+    @property
+    def arguments(self) -> tuple[str | int, ...]:
+        """What the entry point is called with."""
+        return (str(self.connection_id), self.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class AskJob:
+    """Ask a gateway how a connection is; ``number`` tells one asking from the next."""
+
+    connection_id: UUID
+    number: int
+
+    queue = SENDS_QUEUE
+    function = "timer_service.connection_jobs.ask_gateway"
+    timeout_s = ASK_TIMEOUT_S
+
+    @property
+    def subject(self) -> str:
+        """What the job is about, whichever asking it is."""
+        return f"ask_{self.connection_id}"
+
+    @property
+    def job_id(self) -> str:
+        """``ask_<connection>_<number>``."""
+        return f"{self.subject}_{self.number}"
+
+    @property
+    def arguments(self) -> tuple[str | int, ...]:
+        """What the entry point is called with."""
+        return (str(self.connection_id),)
+
+
+Job = SummaryJob | CallbackJob | SendJob | PullJob | AskJob
 _HOOKS = tuple(
     form
     for name in (

@@ -323,12 +323,74 @@ class ConnectionState(StrEnum):
     REMOVED = "removed"
 
 
+class StatusReason(StrEnum):
+    """Why a connection is as it is, or what was found wrong with it; `status_reasons` has words."""
+
+    # What a gateway tells of the link to WhatsApp.
+    QR_TO_SCAN = "qr_to_scan"
+    QR_NOT_SCANNED = "qr_not_scanned"
+    PASSKEY = "passkey"
+    STOPPED = "stopped"
+    NOT_LINKED = "not_linked"
+    UNLINKED = "unlinked"
+    TEMPORARILY_BANNED = "temporarily_banned"
+    NUMBER_REFUSED = "number_refused"
+    OUTDATED = "outdated"
+    MULTI_DEVICE = "multi_device"
+    CONNECTION_LOST = "connection_lost"
+    REPLACED = "replaced"
+    LINK_DAMAGED = "link_damaged"
+    WHATSAPP_UNAVAILABLE = "whatsapp_unavailable"
+    RESTART_REQUIRED = "restart_required"
+    LINK_FAILED = "link_failed"
+    # What stands between us and the gateway.
+    UNREACHABLE = "unreachable"
+    NO_ANSWER = "no_answer"
+    KEY_REFUSED = "key_refused"
+    NOT_THERE = "not_there"
+    LICENCE = "licence"
+    RATE_LIMITED = "rate_limited"
+    REDIRECTED = "redirected"
+    GATEWAY_FAULT = "gateway_fault"
+    GATEWAY_REFUSED = "gateway_refused"
+    NOT_UNDERSTOOD = "not_understood"
+    SECRET_MISSING = "secret_missing"  # noqa: S105 - a word, no secret
+    # What a check finds.
+    TOKEN_INVALID = "token_invalid"  # noqa: S105 - a word, no secret
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a word, no secret
+    PERMISSION_MISSING = "permission_missing"
+    NUMBER_UNKNOWN = "number_unknown"
+    NUMBER_NOT_REGISTERED = "number_not_registered"
+    NAME_NOT_APPROVED = "name_not_approved"
+    QUALITY_LOW = "quality_low"
+    SENDING_LIMITED = "sending_limited"
+    SENDING_BLOCKED = "sending_blocked"
+    APP_NOT_SUBSCRIBED = "app_not_subscribed"
+    ACCOUNT_SUSPENDED = "account_suspended"
+    ACCOUNT_CLOSED = "account_closed"
+    SENDER_UNKNOWN = "sender_unknown"
+    SENDER_OFFLINE = "sender_offline"
+    WEBHOOK_NOT_SET = "webhook_not_set"
+    WEBHOOK_ELSEWHERE = "webhook_elsewhere"
+    NOT_CHECKED = "not_checked"
+
+
+class PullStatus(StrEnum):
+    """How far a pull of a gateway's contacts got."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionUpdate:
     """A change of a connection's own state; ``own_number`` is its digits where told."""
 
     state: ConnectionState
     own_number: str | None = None
+    reason: StatusReason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

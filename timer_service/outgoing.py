@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 
 from timer_service.database import Database
 from timer_service.errors import Conflict, InvalidInput, NotFound
@@ -77,8 +77,9 @@ class MediaToSend(BaseModel):
 class MessageToSend(BaseModel):
     """A message to be sent: by a connection ``to`` a customer, or to a session's customer.
 
-    A local number in ``to`` is read by the business's country. A ``client_ref`` names the message
-    for good: sent in twice it is one message.
+    Where neither is named it goes out by the business's default connection, or its only one. A
+    local number in ``to`` is read by the business's country. A ``client_ref`` names the message for
+    good: sent in twice it is one message.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -94,10 +95,10 @@ class MessageToSend(BaseModel):
 
     @model_validator(mode="after")
     def _is_whole(self) -> MessageToSend:
-        if (self.connection_id is None) == (self.session_id is None):
-            raise ValueError("expected either connection_id or session_id")
-        if (self.connection_id is None) != (self.to is None):
-            raise ValueError("expected `to` with connection_id, and only with it")
+        if self.connection_id is not None and self.session_id is not None:
+            raise ValueError("expected connection_id or session_id, not both")
+        if (self.session_id is None) != (self.to is not None):
+            raise ValueError("expected either `to` or session_id")
         if [self.text, self.media, self.template].count(None) != 2:  # noqa: PLR2004 - of three
             raise ValueError("expected one of text, media and template")
         return self
@@ -203,6 +204,8 @@ class Outbox:
                 if session is None:
                     raise NotFound(f"there is no session {new.session_id}")
                 connection_id, to = session["connection_id"], session["customer_wa_id"]
+            elif connection_id is None and business is not None:
+                connection_id = _by_default(db, business, new.client_ref)
             connection = None
             if connection_id is not None:
                 connection = connections.get(db, business_id, connection_id)
@@ -251,6 +254,30 @@ class Outbox:
         )  # fmt: skip
         if held != asked:
             raise Conflict("this client_ref names another message already")
+
+
+def _by_default(db: Connection, business: RowMapping, client_ref: str | None) -> UUID:
+    """Return the connection a message goes out by that names none.
+
+    One sent in again goes by the connection it went by, whatever is the default by now.
+    """
+    business_id = business["id"]
+    known = client_ref and sends.find_by_ref(db, business_id, clean_text(client_ref))
+    row = sends.get(db, business_id, known) if known else None
+    if row is not None:
+        return UUID(str(row["connection_id"]))
+    if business["default_connection_id"] is not None:
+        return UUID(str(business["default_connection_id"]))
+    found = connections.list_page(db, business_id, before=None, limit=2)
+    if len(found) == 1:
+        return UUID(str(found[0]["id"]))
+    raise InvalidInput(
+        "the business has several connections and no default: name one, or set its "
+        "default_connection_id"
+        if found
+        else "the business has no connection to send by",
+        field="connection_id",
+    )
 
 
 def _outgoing(message_id: UUID, recipient: ContactIds, new: MessageToSend) -> Outgoing:

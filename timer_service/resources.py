@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from sqlalchemy import RowMapping
 
 from timer_service.messages import CloseReason, ContactIds, SessionState
+from timer_service.status_reasons import explain
 
 
 def format_instant(value: datetime) -> str:
@@ -45,6 +46,7 @@ class Business(Resource):
     country: str | None
     locale: str
     timezone: str
+    default_connection_id: UUID | None
     created_at: Instant
 
     @classmethod
@@ -80,17 +82,96 @@ class Connection(Resource):
     base_url: str | None
     webhook_url: str
     status: str
+    status_reason: str | None
+    status_reason_code: str | None
+    status_at: Instant | None
     own_number: str | None
     created_at: Instant
     updated_at: Instant
 
     @classmethod
     def of(cls, row: RowMapping, webhook_url: str) -> Connection:
+        """Read a row; ``status_reason`` is plain words, ``status_reason_code`` for programs."""
+        named = {"webhook_url", "base_url", "status_reason", "status_reason_code"}
+        same = {name: row[name] for name in cls.model_fields if name not in named}
+        return cls(
+            **same,
+            base_url=row["base_url"] or None,
+            webhook_url=webhook_url,
+            status_reason=explain(row["status_reason"]),
+            status_reason_code=row["status_reason"],
+        )
+
+
+class QrCode(Resource):
+    """A QR code to be scanned now, or why there is none; ask again after ``ask_again_s``.
+
+    ``text`` is what the code says: whoever draws it links the phone that scans it.
+    """
+
+    status: str
+    status_reason: str | None
+    text: str | None
+    expires_at: Instant | None
+    ask_again_s: int
+
+
+class PairingCode(Resource):
+    """A code to be typed on the phone: linked devices, link with phone number."""
+
+    code: str
+
+
+class WebhookSetUp(Resource):
+    """What was set at the gateway; the secret itself is never shown."""
+
+    webhook_url: str
+    events: list[str]
+    retries: dict[str, str | int] | None
+    proof: str
+    """The secret that proves origin: ``hmac_key``, ``token`` or ``jwt_key``."""
+    made_secret: bool
+    """There was none, so one was made and kept."""
+    changed: bool
+
+
+class CheckFinding(Resource):
+    """One thing that a check found."""
+
+    code: str
+    severity: str
+    message: str
+
+
+class ConnectionCheck(Resource):
+    """Whether a connection works, and what the provider says of its account."""
+
+    ok: bool
+    findings: list[CheckFinding]
+    facts: dict[str, str]
+
+
+class ContactsPull(Resource):
+    """How far a pull of a gateway's contacts got; ``made`` are those nobody knew."""
+
+    connection_id: UUID
+    status: str
+    seen: int
+    made: int
+    named: int
+    linked: int
+    skipped: int
+    failure: str | None
+    failure_code: str | None
+    asked_at: Instant
+    finished_at: Instant | None
+
+    @classmethod
+    def of(cls, row: RowMapping) -> ContactsPull:
         """Read a row."""
-        same = {
-            name: row[name] for name in cls.model_fields if name not in {"webhook_url", "base_url"}
-        }
-        return cls(**same, base_url=row["base_url"] or None, webhook_url=webhook_url)
+        named = {"failure", "failure_code"}
+        same = {name: row[name] for name in cls.model_fields if name not in named}
+        return cls(**same, failure=explain(row["failure"]), failure_code=row["failure"])
 
 
 class Summary(Resource):

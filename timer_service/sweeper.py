@@ -22,12 +22,22 @@ from timer_service.clock import monotonic_s
 from timer_service.closing import Closer
 from timer_service.database import Database, was_away
 from timer_service.errors import DatabaseUnavailable, TimerServiceError
-from timer_service.job_queue import CallbackJob, Job, JobQueue, SendJob, SummaryJob
+from timer_service.job_queue import (
+    AskJob,
+    CallbackJob,
+    Job,
+    JobQueue,
+    PullJob,
+    SendJob,
+    SummaryJob,
+)
 from timer_service.lease import LEASE_S
 from timer_service.live_chats import ArmOutcome, LiveChats
 from timer_service.rebuild import Rebuilder
 from timer_service.records import (
     callbacks,
+    connections,
+    contact_pulls,
     early_changes,
     messages,
     sends,
@@ -48,6 +58,8 @@ SETTLE_S = float(LEASE_S)
 """How long no worker counts as dead after Postgres was away; one that died then waits so long."""
 MOST_DEATHS = 3
 """What killed so many workers is parked: the next would die of it too."""
+MOST_ASKED = 20
+"""Gateways asked after one sweep: their askings wait in the queue that messages go out by."""
 _MOST_PAGES = 200
 _WATERMARKS_SHARD = 0
 _REPAIRS = {ArmOutcome.ARMED, ArmOutcome.ANEW}
@@ -138,6 +150,8 @@ class Sweeper:
             "early_changes": self.apply_early_changes_once,
             "settled_sends": self.settle_sends_once,
             "sends": self.restart_sends_once,
+            "contact_pulls": self.restart_pulls_once,
+            "silent_connections": self.ask_silent_once,
             "audit": self._auditor.audit_once,
         }
         repaired = {}
@@ -225,6 +239,20 @@ class Sweeper:
     def restart_sends_once(self) -> int:
         """Enqueue again the messages to be sent whose jobs are lost; return how many."""
         return self._restart_lost(sends, lambda one: SendJob(one.message_id, one.attempt))
+
+    def restart_pulls_once(self) -> int:
+        """Enqueue again the pulls of contacts whose jobs are lost; return how many."""
+        return self._restart_lost(
+            contact_pulls, lambda one: PullJob(one.connection_id, one.attempt)
+        )
+
+    def ask_silent_once(self) -> int:
+        """Have gateways asked of which nothing was heard for long; return how many."""
+        with self._database.transaction() as db:
+            due = connections.take_due_asks(db, limit=MOST_ASKED)
+        if due:
+            self._jobs.enqueue([AskJob(connection_id, number) for connection_id, number in due])
+        return len(due)
 
     def _restart_lost(self, records: _Unfinished[Row], job_of: Callable[[Row], Job]) -> int:
         if monotonic_s() < self._settled_at_s:

@@ -33,6 +33,7 @@ from timer_service.messages import (
     Delivery,
     Direction,
     ProviderName,
+    PullStatus,
     SendFailure,
     SessionState,
     SummaryStatus,
@@ -90,6 +91,8 @@ businesses = Table(
     _instant("created_at", default_now=True),
     # Nobody sees it any more; its rows go in small steps, this one last (timer_service.eraser).
     _instant("erased_at", nullable=True),
+    # No foreign key: a connection's row stays when it is deleted, and clears this then.
+    Column("default_connection_id", Uuid),
     CheckConstraint("idle_gap_s BETWEEN 1 AND 2592000", name="idle_gap_s_in_range"),
     _one_of("touch_on", TouchOn),
     Index("ix_businesses_erased", "erased_at", postgresql_where=text("erased_at IS NOT NULL")),
@@ -125,9 +128,18 @@ connections = Table(
     _instant("created_at", default_now=True),
     _instant("updated_at", default_now=True),
     _instant("deleted_at", nullable=True),
+    # A word of StatusReason: not checked here, so that a new one needs no revision.
+    Column("status_reason", Text),
+    _instant("status_at", nullable=True),
+    _instant("ask_at", nullable=True),
     _one_of("provider", ProviderName),
     _one_of("status", ConnectionState),
     Index(None, "business_id"),
+    Index(
+        "ix_connections_ask_at",
+        "ask_at",
+        postgresql_where=text("ask_at IS NOT NULL AND deleted_at IS NULL"),
+    ),
     # Meta and Twilio share one webhook address among all tenants, so an account is taken once.
     Index(
         "uq_connections_account_everywhere",
@@ -144,6 +156,34 @@ connections = Table(
         "external_id",
         unique=True,
         postgresql_where=text("provider IN ('baileys', 'waha') AND deleted_at IS NULL"),
+    ),
+)
+
+contact_pulls = Table(
+    "contact_pulls",
+    metadata,
+    Column(
+        "connection_id", Uuid, ForeignKey("connections.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("status", Text, nullable=False),
+    Column("cursor", Text, nullable=False, server_default=""),
+    *(
+        Column(name, Integer, nullable=False, server_default="0")
+        for name in ("seen", "made", "named", "linked", "skipped")
+    ),
+    Column("failure", Text),
+    _instant("asked_at", default_now=True),
+    _instant("finished_at", nullable=True),
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    Column("refusals", Integer, nullable=False, server_default="0"),
+    Column("deaths", Integer, nullable=False, server_default="0"),
+    Column("is_running", Boolean, nullable=False, server_default=text("false")),
+    _instant("next_check_at", nullable=True),
+    _one_of("status", PullStatus),
+    Index(
+        "ix_contact_pulls_unfinished",
+        "next_check_at",
+        postgresql_where=text("next_check_at IS NOT NULL"),
     ),
 )
 

@@ -19,7 +19,9 @@ from timer_service.arming import Armer
 from timer_service.audit import Auditor
 from timer_service.clock_guard import ClockGuard
 from timer_service.closing import Closer, Completion
+from timer_service.connection_control import ConnectionControl
 from timer_service.connection_directory import ConnectionDirectory
+from timer_service.contacts_pull import ContactsPuller
 from timer_service.database import Database
 from timer_service.eraser import Eraser
 from timer_service.expiry_listener import ExpiryListener
@@ -69,6 +71,8 @@ class WebServices:
     active_chats: ActiveChatsReader
     directory: ConnectionDirectory
     administration: Administration
+    control: ConnectionControl
+    puller: ContactsPuller
     service: TimerService
     outbox: Outbox
     spool: Spool | None
@@ -142,6 +146,15 @@ def build_web(settings: Settings) -> WebServices:
     spool = None if settings.spool_dir is None else Spool(settings.spool_dir)
     installation = Installation(database, settings)
     announcements, keeper = _spool_keeper(settings, spool, directory, installation)
+    administration = _administration(settings, patient, keys, follow_up)
+    patient_intake = Intake(patient, follow_up, held_after=announcements.known_held_after)
+    control = ConnectionControl(
+        patient,
+        administration=administration,
+        secret_box=secret_box,
+        gateways=GatewayHttp(),
+        public_url=settings.public_url,
+    )
     return WebServices(
         settings=settings,
         installation=installation,
@@ -155,24 +168,28 @@ def build_web(settings: Settings) -> WebServices:
         ),
         active_chats=ActiveChatsReader(patient, live_chats),
         directory=directory,
-        administration=Administration(
-            patient,
-            keys=keys,
-            secret_box=secret_box,
-            completion=Completion(patient, follow_up),
-            eraser=Eraser(patient, follow_up),
-            public_url=settings.public_url,
-            idle_gap_s=settings.idle_gap_s,
-        ),
+        administration=administration,
+        control=control,
+        puller=ContactsPuller(patient, control, patient_intake, follow_up),
         service=_service(patient, live_chats, follow_up, announcements.known_held_after),
-        outbox=Outbox(
-            patient,
-            Intake(patient, follow_up, held_after=announcements.known_held_after),
-            follow_up,
-        ),
+        outbox=Outbox(patient, patient_intake, follow_up),
         spool=spool,
         spool_keeper=keeper,
         lists=StaleLists(patient, _replica(settings)),
+    )
+
+
+def _administration(
+    settings: Settings, database: Database, keys: Keys, follow_up: FollowUp
+) -> Administration:
+    return Administration(
+        database,
+        keys=keys,
+        secret_box=SecretBox(settings.encryption_key_list()),
+        completion=Completion(database, follow_up),
+        eraser=Eraser(database, follow_up),
+        public_url=settings.public_url,
+        idle_gap_s=settings.idle_gap_s,
     )
 
 
@@ -244,6 +261,27 @@ def build_sender(services: BackgroundServices) -> MessageSender:
         gateways=GatewayHttp(),
         public_url=settings.public_url,
     )
+
+
+def build_control(services: BackgroundServices) -> ConnectionControl:
+    """Build what asks gateways in the background, in the worker that sends."""
+    settings = services.settings
+    keys = Keys(services.database, None)
+    return ConnectionControl(
+        services.database,
+        administration=_administration(settings, services.database, keys, services.follow_up),
+        secret_box=SecretBox(settings.encryption_key_list()),
+        gateways=GatewayHttp(),
+        public_url=settings.public_url,
+    )
+
+
+def build_puller(services: BackgroundServices, control: ConnectionControl) -> ContactsPuller:
+    """Build what brings contacts in."""
+    intake = Intake(
+        services.database, services.follow_up, held_after=services.announcements.held_after
+    )
+    return ContactsPuller(services.database, control, intake, services.follow_up)
 
 
 @dataclass(frozen=True, slots=True)

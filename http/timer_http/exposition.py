@@ -54,6 +54,7 @@ class _Now(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Ask Redis and Postgres; a part that cannot be had is absent."""
         yield from self._punctuality()
+        yield from self._connections()
         yield from self._spool()
         try:
             active = self._services.live_chats.count_all()
@@ -103,6 +104,20 @@ class _Now(Collector):
             f"How many of the latest {LATEST} closes came before their deadline: always 0.",
             value=latest.early,
         )
+
+    def _connections(self) -> Iterator[GaugeMetricFamily]:
+        try:
+            counts = self._services.administration.connections_by_status()
+        except DatabaseUnavailable:
+            return
+        found = GaugeMetricFamily(
+            "timer_connections",
+            "Connections by how they are, and why.",
+            labels=["provider", "status", "reason"],
+        )
+        for provider, status, reason, many in counts:
+            found.add_metric([provider, status, reason], many)
+        yield found
 
     def _spool(self) -> Iterator[GaugeMetricFamily]:
         """This host's: each host is scraped for its own."""

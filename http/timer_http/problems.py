@@ -40,6 +40,8 @@ _STATUSES: tuple[tuple[type[Exception], HTTPStatus], ...] = (
     (ours.NotFound, HTTPStatus.NOT_FOUND),
     (ours.Conflict, HTTPStatus.CONFLICT),
     (ours.MalformedPayload, HTTPStatus.BAD_REQUEST),
+    (ours.GatewayFailed, HTTPStatus.BAD_GATEWAY),
+    (ours.GatewaysBusy, HTTPStatus.SERVICE_UNAVAILABLE),
     (ours.DatabaseUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (ours.RedisUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
 )

@@ -135,6 +135,7 @@ class BusinessChange(Body):
     country: Country | None = LEFT_OUT
     locale: Locale = LEFT_OUT
     timezone: TimeZone = LEFT_OUT
+    default_connection_id: UUID | None = LEFT_OUT
 
 
 class BusinessWithKey(Business):
@@ -182,6 +183,12 @@ class ConnectionChange(Body):
     name: Name = LEFT_OUT
     base_url: BaseUrl | None = LEFT_OUT
     secrets: Secrets = LEFT_OUT
+
+
+class PairingRequest(Body):
+    """The number of the phone to be linked; a local one is read by the business's country."""
+
+    phone_number: str = Field(min_length=1, max_length=40)
 
 
 class NewApiKey(Body):

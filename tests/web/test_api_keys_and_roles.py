@@ -24,6 +24,16 @@ LEAST = {
     ("GET", "/api/connections/<connection_id>"): "viewer",
     ("PATCH", "/api/connections/<connection_id>"): "manager",
     ("DELETE", "/api/connections/<connection_id>"): "manager",
+    **{
+        ("POST", f"/api/connections/<connection_id>/{action}"): "manager"
+        for action in (
+            *("create", "start", "stop", "restart", "log-out", "remove"),
+            *("pairing-code", "set-up-webhook", "check", "pull-contacts"),
+        )
+    },
+    ("POST", "/api/connections/<connection_id>/refresh"): "viewer",
+    ("GET", "/api/connections/<connection_id>/qr"): "manager",
+    ("GET", "/api/connections/<connection_id>/pull-contacts"): "viewer",
     ("POST", "/api/keys"): "manager",
     ("GET", "/api/keys"): "manager",
     ("DELETE", "/api/keys/<key_id>"): "manager",

@@ -98,7 +98,6 @@ def test_viewers_only_read(shop: Shop) -> None:
         {"text": None},
         {"template": {"name": "a", "language": "en"}},
         {"to": None},
-        {"connection_id": None},
         {"session_id": str(uuid4())},
         {"to": "not a number"},
         {"to": "0501234567"},

@@ -1,19 +1,24 @@
-"""The gateways we can read and send by, by name."""
+"""The gateways we can read, send by and manage, by name."""
 
 from __future__ import annotations
 
 from timer_service.messages import ProviderName
 from timer_service.providers import (
     baileys,
+    baileys_control,
     baileys_sending,
     meta,
+    meta_control,
     meta_sending,
     twilio,
+    twilio_control,
     twilio_sending,
     waha,
+    waha_control,
     waha_sending,
 )
 from timer_service.providers.base import Provider
+from timer_service.providers.control import Control, DeviceControl
 from timer_service.providers.sending import Sender
 
 PROVIDERS: dict[ProviderName, Provider] = {
@@ -28,4 +33,16 @@ SENDERS: dict[ProviderName, Sender] = {
     ProviderName.BAILEYS: baileys_sending.SENDER,
     ProviderName.TWILIO: twilio_sending.SENDER,
     ProviderName.WAHA: waha_sending.SENDER,
+}
+
+CONTROLS: dict[ProviderName, Control] = {
+    ProviderName.META: meta_control.CONTROL,
+    ProviderName.BAILEYS: baileys_control.CONTROL,
+    ProviderName.TWILIO: twilio_control.CONTROL,
+    ProviderName.WAHA: waha_control.CONTROL,
+}
+
+DEVICE_CONTROLS: dict[ProviderName, DeviceControl] = {
+    ProviderName.BAILEYS: baileys_control.CONTROL,
+    ProviderName.WAHA: waha_control.CONTROL,
 }

@@ -85,11 +85,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class GatewayRequest:
-    """A POST to a gateway."""
+    """A request to a gateway."""
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    method: str = "POST"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from timer_service.messages import (
-    ConnectionState,
-    ConnectionUpdate,
-    Event,
-    ParsedItem,
-    ProviderName,
-    Skipped,
-)
+from timer_service.messages import Event, ParsedItem, ProviderName, Skipped
 from timer_service.providers.base import ParseContext, WebhookRequest
 from timer_service.providers.json_body import (
     ID_LIMIT,
@@ -35,16 +28,8 @@ from timer_service.providers.waha_changes import (
 )
 from timer_service.providers.waha_chat import Surroundings
 from timer_service.providers.waha_messages import message_event, vote_event
+from timer_service.providers.waha_session import session_update
 
-_STATES = {
-    "STOPPED": ConnectionState.STOPPED,
-    "STARTING": ConnectionState.CONNECTING,
-    "SCAN_QR_CODE": ConnectionState.WAITING_QR,
-    "PASSKEY_REQUIRED": ConnectionState.ACTION_REQUIRED,
-    "PASSKEY_CONFIRMATION_REQUIRED": ConnectionState.ACTION_REQUIRED,
-    "WORKING": ConnectionState.CONNECTED,
-    "FAILED": ConnectionState.FAILED,
-}
 # Families that say nothing a conversation needs.
 _QUIET_FAMILIES = frozenset(
     {"call", "chat", "engine", "event", "group", "label", "poll", "presence", "state"}
@@ -108,10 +93,8 @@ def _waiting_event(_payload: JsonObject, _around: Surroundings) -> Event:
 
 
 def _session_event(payload: JsonObject, around: Surroundings) -> Event:
-    state = _STATES.get(as_text(payload.get("status")))
-    if state is None:
-        return Skipped(reason="unknown")
-    return ConnectionUpdate(state=state, own_number=around.own_number)
+    update = session_update(as_text(payload.get("status")), around.own_number)
+    return Skipped(reason="unknown") if update is None else update
 
 
 _READERS: dict[str, Callable[[JsonObject, Surroundings], Event]] = {

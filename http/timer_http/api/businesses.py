@@ -59,10 +59,13 @@ def get_business(path: BusinessInPath) -> Response:
 def change_business(path: BusinessInPath, body: BusinessChange) -> Response:
     """Change settings.
 
-    A changed idle gap applies from each chat's next touch; nothing is closed by it.
+    A changed idle gap applies from each chat's next touch; nothing is closed by it. The default
+    connection is the one messages go out by that name none; open chats stay where they began.
     """
     business_id = business_in_path(path.business_id)
     values = body.model_dump(mode="json", exclude_unset=True)
+    if "default_connection_id" in values:
+        values["default_connection_id"] = body.default_connection_id
     return json_answer(current_services().administration.change_business(business_id, values))
 
 
