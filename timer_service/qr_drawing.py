@@ -6,7 +6,8 @@ import io
 
 import segno
 
-from timer_service.errors import InvalidInput
+from timer_service.messages import StatusReason
+from timer_service.status_reasons import gateway_failed
 
 _QUIET_ZONE = 4
 _TERMINAL_QUIET_ZONE = 2
@@ -18,7 +19,7 @@ def draw_png(text: str) -> bytes:
     """Draw a PNG, eight pixels a module, with the quiet zone scanners want.
 
     Raises:
-        InvalidInput: more than a QR code holds.
+        GatewayFailed: more than a QR code holds.
     """
     out = io.BytesIO()
     _make(text).save(out, kind="png", scale=_SCALE, border=_QUIET_ZONE)
@@ -29,7 +30,7 @@ def draw_svg(text: str) -> str:
     """Draw an SVG element for a page, dark on white whatever the page's colours.
 
     Raises:
-        InvalidInput: more than a QR code holds.
+        GatewayFailed: more than a QR code holds.
     """
     svg: str = _make(text).svg_inline(
         scale=_SCALE, border=_QUIET_ZONE, light="white", dark="black", omitsize=True
@@ -44,7 +45,7 @@ def draw_lines(text: str, *, is_dark_on_light: bool) -> list[str]:
     that writes light on dark.
 
     Raises:
-        InvalidInput: more than a QR code holds.
+        GatewayFailed: more than a QR code holds.
     """
     rows = [
         [bool(module) is is_dark_on_light for module in row]
@@ -59,4 +60,4 @@ def _make(text: str) -> segno.QRCode:
     try:
         return segno.make_qr(text, error="l")
     except ValueError:
-        raise InvalidInput("expected a text that fits a QR code") from None
+        raise gateway_failed(StatusReason.NOT_UNDERSTOOD) from None

@@ -21,7 +21,6 @@ from timer_service.messages import (
 from timer_service.providers.baileys_connection import WAITING_QR, closed_update
 from timer_service.providers.control import (
     CONTACTS_PAGE,
-    LONGEST_QR,
     Checked,
     Finding,
     Flow,
@@ -34,6 +33,7 @@ from timer_service.providers.control import (
     fault_of,
     object_of,
     path_part,
+    qr_text_of,
 )
 from timer_service.providers.json_body import (
     ID_LIMIT,
@@ -145,7 +145,7 @@ class BaileysControl:
         """Make ``GET /instance/connect/{instance}``: of one that waits it is the present code."""
         document = _checked((yield _request(account, "GET", _path("connect", account))))
         found = as_object(document.get("qrcode")) or document
-        return QrText(_linking(document), as_text(found.get("code"), LONGEST_QR) or None)
+        return QrText(_linking(document), qr_text_of(found.get("code")))
 
     def pairing_code(self, account: Account, phone: str) -> Flow[str]:
         """Make ``GET /instance/connect/{instance}?number=``; it must not have begun to connect."""

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from timer_service.errors import GatewayFailed, MalformedPayload
 from timer_service.messages import ConnectionUpdate, ContactIds, StatusReason
-from timer_service.providers.json_body import JsonObject, as_object, read_json
+from timer_service.providers.json_body import JsonObject, as_object, as_text, read_json
 from timer_service.providers.sending import Account, GatewayAnswer, GatewayRequest
 from timer_service.status_reasons import gateway_failed
 
@@ -192,6 +192,18 @@ def object_of(answer: GatewayAnswer) -> JsonObject:
         return as_object(read_json(answer.body))
     except MalformedPayload:
         return {}
+
+
+def qr_text_of(value: object) -> str | None:
+    """Return what a QR code says, None where there is none.
+
+    Raises:
+        GatewayFailed: it is longer than any.
+    """
+    text = as_text(value, LONGEST_QR + 1)
+    if len(text) > LONGEST_QR:
+        raise gateway_failed(StatusReason.NOT_UNDERSTOOD)
+    return text or None
 
 
 def path_part(name: str) -> str:

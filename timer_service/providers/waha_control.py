@@ -19,7 +19,6 @@ from timer_service.messages import (
 )
 from timer_service.providers.control import (
     CONTACTS_PAGE,
-    LONGEST_QR,
     Checked,
     Finding,
     Flow,
@@ -32,6 +31,7 @@ from timer_service.providers.control import (
     failed,
     object_of,
     path_part,
+    qr_text_of,
 )
 from timer_service.providers.json_body import (
     ID_LIMIT,
@@ -118,8 +118,8 @@ class WahaControl:
             return QrText(update or (yield from self.ask(account)))
         if not answer.is_success:
             raise failed(answer)
-        text = as_text(as_object(document_of(answer)).get("value"), LONGEST_QR)
-        return QrText(session_update("SCAN_QR_CODE", None), text or None)
+        text = qr_text_of(as_object(document_of(answer)).get("value"))
+        return QrText(session_update("SCAN_QR_CODE", None), text)
 
     def pairing_code(self, account: Account, phone: str) -> Flow[str]:
         """Make ``POST /api/{session}/auth/request-code``."""

@@ -186,8 +186,8 @@ def get_qr(path: ConnectionInPath) -> Response:
     ``status`` is ``connected``. Where there is none ``text`` is null in JSON; a picture is 409.
     """
     code = current_services().control.qr(acting_business(), path.connection_id)
-    wants_picture = request.accept_mimetypes.best_match([_PNG, "application/json"]) == _PNG
-    if not wants_picture:
+    accepts = request.accept_mimetypes
+    if accepts.quality("application/json") > accepts.quality(_PNG):
         answer = json_answer(code)
     elif code.text is None or code.expires_at is None:
         words = f": {code.status_reason}" if code.status_reason else ""
