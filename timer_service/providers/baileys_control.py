@@ -6,7 +6,6 @@ programs around Baileys have no such interface in common.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -29,6 +28,7 @@ from timer_service.providers.control import (
     PeoplePage,
     Person,
     QrText,
+    digest_of,
     document_of,
     fault_of,
     object_of,
@@ -163,8 +163,7 @@ class BaileysControl:
     def people(self, account: Account, cursor: str) -> Flow[PeoplePage]:
         """Make ``POST /chat/findContacts/{instance}``: its ``offset`` is the length of a page.
 
-        The cursor is the page and a digest of the one before: some versions know no pages and
-        answer the same again and again.
+        The cursor is the page and the digest of the one before.
         """
         number, _, before = cursor.partition(":")
         page = int(number or 1)
@@ -175,7 +174,7 @@ class BaileysControl:
             raise _failed(answer)
         rows = [as_object(one) for one in as_list(document_of(answer))]
         jids = [as_text(row.get("remoteJid") or row.get("id"), ID_LIMIT) for row in rows]
-        digest = hashlib.blake2b("\n".join(jids).encode(), digest_size=8).hexdigest()
+        digest = digest_of(jids)
         if digest == before:
             return PeoplePage((), 0, None)
         people = tuple(person for person in map(_person, rows) if person is not None)

@@ -7,7 +7,8 @@ them; `GatewayFailed` says why one ended early.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import hashlib
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol, TypeVar
@@ -204,6 +205,14 @@ def qr_text_of(value: object) -> str | None:
     if len(text) > LONGEST_QR:
         raise gateway_failed(StatusReason.NOT_UNDERSTOOD)
     return text or None
+
+
+def digest_of(ids: Iterable[str]) -> str:
+    """Return what tells a page from another, without what stands in it.
+
+    Some versions know no pages and answer the same again and again.
+    """
+    return hashlib.blake2b("\n".join(ids).encode(), digest_size=8).hexdigest()
 
 
 def path_part(name: str) -> str:

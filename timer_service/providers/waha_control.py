@@ -27,6 +27,7 @@ from timer_service.providers.control import (
     PeoplePage,
     Person,
     QrText,
+    digest_of,
     document_of,
     failed,
     object_of,
@@ -63,7 +64,6 @@ _CONFIG: Mapping[str, Any] = {
     "ignore": {"status": True, "groups": True, "channels": True, "broadcast": True},
     "noweb": {"store": {"enabled": True, "fullSync": False}},  # or there are no contacts
 }
-_LIDS = "lids:"
 
 
 class WahaControl:
@@ -148,25 +148,31 @@ class WahaControl:
         return HookSet(EVENTS, RETRIES, has_changed=True)
 
     def people(self, account: Account, cursor: str) -> Flow[PeoplePage]:
-        """Read a page of ``/api/contacts/all``, and after the last the pairs of ``/lids``."""
-        if cursor.startswith(_LIDS):
-            return (yield from self._lids(account, int(cursor.removeprefix(_LIDS))))
-        offset = int(cursor or 0)
-        query = {
-            "session": account.external_id,
-            "limit": CONTACTS_PAGE,
-            "offset": offset,
-            "sortBy": "id",
-            "sortOrder": "asc",
-        }
-        answer = yield _request(account, "GET", f"/api/contacts/all?{urlencode(query)}")
-        if not answer.is_success:
+        """Read a page of ``/api/contacts/all``, and after its last those of ``/lids``.
+
+        The cursor is the list, how far it was read, and the digest of the page before:
+        ``contacts:100:9f86d081884c7d65``.
+        """
+        name, offset, before = (cursor or "contacts:0:").split(":")
+        is_contacts = name == "contacts"
+        query: dict[str, str | int] = {"limit": CONTACTS_PAGE, "offset": int(offset)}
+        path = f"/api/{path_part(account.external_id)}/lids"
+        if is_contacts:
+            query |= {"session": account.external_id, "sortBy": "id", "sortOrder": "asc"}
+            path = "/api/contacts/all"
+        answer: GatewayAnswer = yield _request(account, "GET", f"{path}?{urlencode(query)}")
+        if not answer.is_success and is_contacts:
             raise failed(answer)
-        rows = [as_object(one) for one in as_list(document_of(answer))]
-        people = tuple(person for person in map(_person, rows) if person is not None)
-        # An old WAHA knows no pages and answers all.
-        is_last = len(rows) != CONTACTS_PAGE
-        following = f"{_LIDS}0" if is_last else str(offset + len(rows))
+        # Old versions and some engines have no list of pairs.
+        rows = [as_object(one) for one in as_list(document_of(answer) if answer.is_success else ())]
+        digest = digest_of(f"{row.get('id') or row.get('lid')}" for row in rows)
+        if digest == before:
+            rows = []
+        read = _person if is_contacts else _pair
+        people = tuple(person for person in map(read, rows) if person is not None)
+        following = "lids:0:" if is_contacts else None
+        if len(rows) == CONTACTS_PAGE:  # one that knows no pages answers more, or the same again
+            following = f"{name}:{int(offset) + len(rows)}:{digest}"
         return PeoplePage(people, len(rows) - len(people), following)
 
     def check(self, account: Account, webhook_base: str) -> Flow[Checked]:
@@ -194,18 +200,6 @@ class WahaControl:
         if not answer.is_success:
             raise failed(answer)
         return as_object(document_of(answer))
-
-    def _lids(self, account: Account, offset: int) -> Flow[PeoplePage]:
-        query = urlencode({"limit": CONTACTS_PAGE, "offset": offset})
-        path = f"/api/{path_part(account.external_id)}/lids?{query}"
-        answer: GatewayAnswer = yield _request(account, "GET", path)
-        # Old versions and some engines have no such list.
-        rows = as_list(document_of(answer)) if answer.is_success else ()
-        pairs = (_pair(as_object(row)) for row in rows)
-        people = tuple(Person(ids) for ids in pairs if ids is not None)
-        is_last = len(rows) != CONTACTS_PAGE
-        following = None if is_last else f"{_LIDS}{offset + len(rows)}"
-        return PeoplePage(people, len(rows) - len(people), following)
 
 
 CONTROL = WahaControl()
@@ -273,6 +267,6 @@ def _person(row: JsonObject) -> Person | None:
     return Person(ids, next(filter(None, names), None))
 
 
-def _pair(row: JsonObject) -> ContactIds | None:
+def _pair(row: JsonObject) -> Person | None:
     lid, phone = as_contact_ids(row.get("lid")).lid, as_contact_ids(row.get("pn")).phone
-    return ContactIds(phone=phone, lid=lid) if lid and phone else None
+    return Person(ContactIds(phone=phone, lid=lid)) if lid and phone else None
