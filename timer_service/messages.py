@@ -354,6 +354,7 @@ class StatusReason(StrEnum):
     GATEWAY_FAULT = "gateway_fault"
     GATEWAY_REFUSED = "gateway_refused"
     NOT_UNDERSTOOD = "not_understood"
+    WORKER_DIED = "worker_died"
     SECRET_MISSING = "secret_missing"  # noqa: S105 - a word, no secret
     # What a check finds.
     TOKEN_INVALID = "token_invalid"  # noqa: S105 - a word, no secret

@@ -57,6 +57,7 @@ _WORDS = {
     StatusReason.NOT_UNDERSTOOD: (
         "The answer is not the gateway's: does base_url lead to the gateway itself?"
     ),
+    StatusReason.WORKER_DIED: "Worker after worker died over it: see the workers' log.",
     StatusReason.SECRET_MISSING: (
         "The connection lacks a secret or address that the gateway is asked with."
     ),

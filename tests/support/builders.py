@@ -24,7 +24,7 @@ from cryptography.fernet import Fernet
 from redis import Redis
 from sqlalchemy import RowMapping, text
 
-from timer_service import send_job, summarize_job, wiring
+from timer_service import connection_jobs, send_job, summarize_job, wiring
 from timer_service.access import Keys
 from timer_service.active_chats import ActiveChatsReader
 from timer_service.administration import Administration
@@ -298,7 +298,8 @@ def working_environment(world: World, **environ: str) -> Iterator[None]:
         "TIMER_ENCRYPTION_KEYS": world.encryption_key,
         **environ,
     }
-    caches = (wiring.job_services, summarize_job._worker, send_job._sender)
+    jobs = (connection_jobs._control, connection_jobs._puller)
+    caches = (wiring.job_services, summarize_job._worker, send_job._sender, *jobs)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in names.items():
             patch.setenv(name, value)
@@ -313,6 +314,8 @@ def working_environment(world: World, **environ: str) -> Iterator[None]:
             if send_job._sender.cache_info().currsize:
                 send_job._sender()._gateways.close()
                 send_job._sender()._pace._client.close()
+            if connection_jobs._control.cache_info().currsize:
+                connection_jobs._control()._gateways.close()
             for cache in caches:
                 cache.cache_clear()
 
