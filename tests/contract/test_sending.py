@@ -14,6 +14,7 @@ import pytest
 from tests.contract.sample_files import body_of, sample_bytes
 from timer_service.errors import InvalidInput
 from timer_service.messages import ContactIds, Media, ProviderName, SendFailure
+from timer_service.phone_numbers import read_customer
 from timer_service.providers import SENDERS
 from timer_service.providers.sending import (
     Accepted,
@@ -313,3 +314,21 @@ class TestChecks:
     def test_a_text_to_a_number_goes_by_every_gateway(self, provider: ProviderName) -> None:
         SENDERS[provider].check(TEXT)
         SENDERS[provider].check(PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("provider", "addressed"),
+    [
+        (WAHA, {"chatId": "6281234567890@c.us"}),
+        (BAILEYS, {"number": "6281234567890"}),
+        (META, {"to": "6281234567890"}),
+        (TWILIO, {"To": "whatsapp:+6281234567890"}),
+    ],
+)
+@pytest.mark.parametrize("typed", ["081234567890", "0812-3456-7890", "+62 812 3456 7890"])
+def test_a_number_typed_locally_goes_out_in_each_gateways_own_form(
+    provider: ProviderName, addressed: dict[str, str], typed: str
+) -> None:
+    body = build(provider, replace(TEXT, to=read_customer(typed, "ID"))).body.decode()
+    document = dict(parse_qsl(body)) if provider is TWILIO else json.loads(body)
+    assert addressed.items() <= document.items()
