@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ConnectionId = Annotated[UUID, typer.Argument(help="The connection's id.")]
 
+_NOTE_LINES = 4
 _ENDED = {"failed", "stopped", "logged_out", "removed"}
 
 
@@ -80,10 +81,21 @@ def show_qr(
 
     services, business_id = _open(connection)
     console = Console()
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+    # A code taller than the window is shown whole, to be seen by scrolling or a larger window.
+    with Live(
+        console=console, auto_refresh=False, transient=True, vertical_overflow="visible"
+    ) as live:
+
+        def show(code: QrCode) -> None:
+            picture = _picture(code, console)
+            if console.is_terminal:
+                live.update(picture, refresh=True)
+            else:
+                console.print(picture)
+
         status = _watch(
             lambda: services.control.qr(business_id, connection),
-            show=lambda code: live.update(_picture(code, console), refresh=True),
+            show=show,
             within_s=parse_duration_s(wait),
         )
     if status != "connected":
@@ -140,9 +152,13 @@ def _action(name: str) -> Callable[[UUID], None]:
 
 
 def _open(connection_id: UUID) -> tuple[WebServices, BusinessId]:
+    import logging
+
+    from timer_service.logs import set_up_logs
     from timer_service.settings import load_settings
     from timer_service.wiring import build_web
 
+    set_up_logs(logging.ERROR)  # what goes wrong is the command's own last line
     services = build_web(load_settings())
     return services, services.control.business_of(connection_id)
 
@@ -164,6 +180,7 @@ def _watch(ask: Callable[[], QrCode], *, show: Callable[[QrCode], None], within_
     from timer_service.errors import GatewaysBusy
 
     ends_at_s = monotonic_s() + within_s
+    shown: tuple[str, str | None] | None = None
     while True:
         try:
             code = ask()
@@ -174,7 +191,9 @@ def _watch(ask: Callable[[], QrCode], *, show: Callable[[QrCode], None], within_
             return code.status
         if code.status in _ENDED and code.text is None:
             raise Conflict(f"no code will come: {code.status_reason or code.status}")
-        show(code)
+        if shown != (code.status, code.text):
+            show(code)
+            shown = code.status, code.text
         if monotonic_s() >= ends_at_s:
             return code.status
         Event().wait(code.ask_again_s)
@@ -192,4 +211,6 @@ def _picture(code: QrCode, console: Console) -> RenderableType:
     picture = Text("\n".join(lines), style="black on bright_white" if has_colours else "")
     picture.no_wrap = True
     note = "\n\nWhatsApp → linked devices → link a device. The code renews itself; Ctrl-C ends."
+    if console.is_terminal and console.height < len(lines) + _NOTE_LINES:
+        note += f"\nMake this window {len(lines) + _NOTE_LINES} lines high to see all of it."
     return Text.assemble(picture, note)

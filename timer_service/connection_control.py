@@ -404,7 +404,10 @@ class ConnectionControl:
 
     def _note_failure(self, opened: _Opened, reason: StatusReason) -> None:
         state = _TELLING.get(reason) if opened.provider in DEVICE_CONTROLS else None
-        if state is not None:
+        was_never_there = (
+            state is ConnectionState.REMOVED and opened.status == ConnectionState.NEW.value
+        )
+        if state is not None and not was_never_there:
             self._note(opened, ConnectionUpdate(state=state, reason=reason))
             return
         with self._database.transaction() as db:

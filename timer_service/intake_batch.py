@@ -318,7 +318,13 @@ class Batch:
         elif isinstance(event, DeliveryStatus):
             messages.set_status(self._db, connection_id, event)
         elif isinstance(event, ConnectionUpdate):
-            connections.note_state(self._db, connection_id, event)
+            if connections.note_state(self._db, connection_id, event):
+                log.info(
+                    "connection_state",
+                    connection_id=str(connection_id),
+                    state=event.state.value,
+                    reason=None if event.reason is None else event.reason.value,
+                )
 
     def _change(self, connection_id: ConnectionId, change: MessageChange) -> None:
         # Asked first: a message that is stored between the two is found by the sweep.
