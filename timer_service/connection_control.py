@@ -198,7 +198,7 @@ class ConnectionControl:
             )
         code = self._perform(opened, lambda control, account: control.pairing_code(account, phone))
         if not code:
-            raise Conflict("the gateway gave no code: it links by number only while it waits")
+            raise Conflict("the gateway gave no code: it links a phone only while none is linked")
         return PairingCode(code=code)
 
     def set_up_webhook(self, business_id: BusinessId, connection_id: UUID) -> WebhookSetUp:

@@ -318,13 +318,16 @@ class Batch:
         elif isinstance(event, DeliveryStatus):
             messages.set_status(self._db, connection_id, event)
         elif isinstance(event, ConnectionUpdate):
-            if connections.note_state(self._db, connection_id, event):
-                log.info(
-                    "connection_state",
-                    connection_id=str(connection_id),
-                    state=event.state.value,
-                    reason=None if event.reason is None else event.reason.value,
-                )
+            self._note_state(connection_id, event)
+
+    def _note_state(self, connection_id: ConnectionId, update: ConnectionUpdate) -> None:
+        if connections.note_state(self._db, connection_id, update):
+            log.info(
+                "connection_state",
+                connection_id=str(connection_id),
+                state=update.state.value,
+                reason=None if update.reason is None else update.reason.value,
+            )
 
     def _change(self, connection_id: ConnectionId, change: MessageChange) -> None:
         # Asked first: a message that is stored between the two is found by the sweep.

@@ -243,9 +243,10 @@ class ControlApi:
             return 200, {"error": True, "message": f'The "{name}" instance does not exist'}
         if device.is_linked:
             return self.evolution_state(asked, name)
+        begins = device.state in {"stopped", "failed"}
         device.begin()
         code = _evolution_code(device)
-        if asked.query.get("number"):
+        if begins and asked.query.get("number"):
             code["pairingCode"] = "WXYZ1234"
         return 200, code
 

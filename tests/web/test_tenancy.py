@@ -34,6 +34,13 @@ def calls(ids: dict[str, str]) -> list[tuple[str, str, object]]:
         ("GET", f"/api/connections/{connection}", None),
         ("PATCH", f"/api/connections/{connection}", {"secrets": {"token": "mine"}}),
         ("DELETE", f"/api/connections/{connection}", None),
+        *(
+            ("POST", f"/api/connections/{connection}/{action}", None)
+            for action in ("create", "start", "log-out", "remove", "refresh", "check")
+        ),
+        ("POST", f"/api/connections/{connection}/pull-contacts", None),
+        ("GET", f"/api/connections/{connection}/pull-contacts", None),
+        ("GET", f"/api/connections/{connection}/qr", None),
         ("DELETE", f"/api/keys/{ids['key']}", None),
         ("POST", "/api/messages/record", {"connection_id": connection, "messages": [message]}),
         ("POST", "/api/sessions", {"connection_id": connection, "customer_wa_id": "972500000001"}),

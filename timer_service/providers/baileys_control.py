@@ -148,11 +148,17 @@ class BaileysControl:
         return QrText(_linking(document), qr_text_of(found.get("code")))
 
     def pairing_code(self, account: Account, phone: str) -> Flow[str]:
-        """Make ``GET /instance/connect/{instance}?number=``; it must not have begun to connect."""
+        """Make ``GET /instance/connect/{instance}?number=``.
+
+        One that connects by QR code already gives none: it is logged out first, then asked again.
+        """
         path = f"{_path('connect', account)}?number={phone}"
         document = _checked((yield _request(account, "GET", path)))
-        found = as_object(document.get("qrcode")) or document
-        return as_text(found.get("pairingCode"), ID_LIMIT)
+        code = _pairing_code_of(document)
+        if not code and _linking(document) != _CONNECTED:
+            yield _request(account, "DELETE", _path("logout", account))
+            code = _pairing_code_of(_checked((yield _request(account, "GET", path))))
+        return code
 
     def set_up_webhook(self, account: Account, hook: Hook) -> Flow[HookSet]:
         """Make ``POST /webhook/set/{instance}``; its one webhook becomes ours."""
@@ -266,6 +272,11 @@ def _linking(document: JsonObject) -> ConnectionUpdate:
         return _CONNECTED
     found = as_object(document.get("qrcode")) or document
     return WAITING_QR if found.get("code") else _CONNECTING
+
+
+def _pairing_code_of(document: JsonObject) -> str:
+    found = as_object(document.get("qrcode")) or document
+    return as_text(found.get("pairingCode"), ID_LIMIT)
 
 
 def _leads_to(webhook: JsonObject, base: str) -> bool:
