@@ -27,8 +27,10 @@ SETTLED = session_sweeps.SETTLED_AFTER.total_seconds()
 MINUTE = timedelta(minutes=1)
 PASSES = [
     "rebuild", "overdue", "opened", "closed", "summaries", "callbacks", "early_changes",
-    "settled_sends", "sends", "audit",
+    "settled_sends", "sends", "contact_pulls", "silent_connections", "audit",
 ]  # fmt: skip
+ELSEWHERE = {"settled_sends", "sends", "contact_pulls", "silent_connections"}
+"""Passes whose findings are in tests of their own."""
 
 
 def people(count: int) -> list[ContactIds]:
@@ -52,12 +54,12 @@ def test_where_nothing_is_wrong_nothing_is_done(world: World) -> None:
 def test_every_pass_finds_its_own(world: World) -> None:
     """No pass is called by its name here: what none of them does stays undone.
 
-    What they find of messages to be sent is in tests of their own.
+    Those of messages to be sent and of connections have tests of their own.
     """
     SCENARIOS["sweep"].prepare(world)
     repaired = world.sweeper.sweep_once()
     assert [name for name in PASSES if repaired.get(name)] == [
-        name for name in PASSES[1:] if name not in {"settled_sends", "sends"}
+        name for name in PASSES[1:] if name not in ELSEWHERE
     ]
     world.redis.flushall()
     assert world.sweeper.sweep_once().get("rebuild") == world.counted_by_redis() == 2

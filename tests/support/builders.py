@@ -63,6 +63,7 @@ _AGEING = {
     "messages": "sent_at received_at placed_at",
     "callback_runs": "next_check_at done_at",
     "sends": "turn_at next_check_at",
+    "contact_pulls": "asked_at finished_at next_check_at",
 }
 
 
