@@ -512,6 +512,9 @@ class TestChecks:
         [
             ({"platform_type": "NOT_APPLICABLE"}, ("number_not_registered", True)),
             ({"status": "PENDING"}, ("number_not_registered", True)),
+            ({"platform_type": "ON_PREMISE"}, ("number_not_registered", True)),
+            ({"status": "BANNED"}, ("sending_blocked", True)),
+            ({"status": "RESTRICTED"}, ("sending_limited", False)),
             ({"name_status": "DECLINED"}, ("name_not_approved", False)),
             ({"quality_rating": "RED"}, ("quality_low", False)),
             ({"health_status": {}}, ("not_checked", False)),
@@ -535,6 +538,13 @@ class TestChecks:
     ) -> None:
         api.meta_number |= changes
         assert self.check(ProviderName.META, api)[1] == [found]
+
+    def test_a_version_that_lacks_a_field_is_asked_for_what_it_has(self, api: ControlApi) -> None:
+        status, document = meta_error(100, None, "Tried accessing nonexisting field (status)", 400)
+        checked, found = self.check(ProviderName.META, said(status, document), api)
+        assert found == []
+        assert checked.facts["verified_name"] == "Demo Shop"
+        assert "fields" not in api.asked[0].query
 
     def test_a_number_that_may_not_send_and_an_app_nobody_subscribed(self, api: ControlApi) -> None:
         api.meta_number["health_status"]["can_send_message"] = "BLOCKED"
@@ -577,6 +587,24 @@ class TestChecks:
         if sender is not None:
             api.twilio_senders = [{"sender_id": "whatsapp:+15550009999", **sender}]
         assert self.check(ProviderName.TWILIO, api)[1] == [found]
+
+    def test_a_sender_on_a_later_page_is_found_and_the_login_stays_at_home(
+        self, api: ControlApi
+    ) -> None:
+        api.twilio_senders = [
+            {"sender_id": f"whatsapp:+1555000{nth:04}", "status": "ONLINE"} for nth in range(150)
+        ] + [{"sender_id": "whatsapp:+15550009999", "status": "ONLINE"}]
+        assert self.check(ProviderName.TWILIO, api)[1] == []
+        assert [one.query.get("Page") for one in api.asked[1:]] == [None, "1"]
+        api.twilio_senders.clear()
+        api.twilio_next = "http://elsewhere.example/steal?Page=1"
+        flow = CONTROLS[ProviderName.TWILIO].check(
+            Account("AC01:+1", "http://gateway", {"auth_token": "x"}), BASE
+        )
+        request = next(flow)
+        for _ in range(4):
+            assert request.url.startswith("http://gateway/")
+            request = flow.send(api.take(request))
 
     def test_a_login_twilio_does_not_accept(self) -> None:
         answer = said(401, {"code": 20003, "message": "Authenticate", "status": 401})

@@ -90,6 +90,7 @@ class ControlApi:
         self.meta_apps: list[dict[str, Any]] = [{"whatsapp_business_api_data": {"id": "300"}}]
         self.twilio_account: dict[str, Any] = {"status": "active"}
         self.twilio_senders: list[dict[str, Any]] = []
+        self.twilio_next: str | None = None
 
     def add(self, name: str, state: str = "stopped") -> Device:
         self.devices[name] = Device(name, state)
@@ -312,7 +313,7 @@ class ControlApi:
         return 200, {"data": self.meta_apps}
 
     def meta_get(self, asked: Asked, number_id: str) -> Answer:
-        assert "display_phone_number" in asked.query["fields"]
+        assert "display_phone_number" in asked.query.get("fields", "display_phone_number")
         if number_id != self.meta_number["id"]:
             return meta_error(100, 33, "Unsupported get request. Object does not exist", 400)
         return 200, self.meta_number
@@ -320,8 +321,14 @@ class ControlApi:
     def twilio_get(self, _: Asked, sid: str) -> Answer:
         return 200, {"sid": sid, **self.twilio_account}
 
-    def twilio_list(self, _: Asked) -> Answer:
-        return 200, {"senders": self.twilio_senders, "meta": {"next_page_url": None}}
+    def twilio_list(self, asked: Asked) -> Answer:
+        size, page = int(asked.query.get("PageSize", 50)), int(asked.query.get("Page", 0))
+        shown = self.twilio_senders[page * size : (page + 1) * size]
+        following = self.twilio_next
+        if len(self.twilio_senders) > (page + 1) * size:
+            path = "https://messaging.twilio.com/v2/Channels/Senders"
+            following = f"{path}?Channel=whatsapp&PageSize={size}&Page={page + 1}"
+        return 200, {"senders": shown, "meta": {"next_page_url": following}}
 
 
 def meta_number(**changes: Any) -> dict[str, Any]:

@@ -39,11 +39,19 @@ _TOKEN_CODES = frozenset({0, 190})
 _EXPIRED_SUBCODES = frozenset({463})
 _PERMISSION_CODES = frozenset({3, 10, *range(200, 300)})
 _RATE_CODES = frozenset({4, 17, 32, 613, 80007, 80008})
-_NO_SUCH_OBJECT = 100
+_BAD_PARAMETER = 100
+_NO_SUCH_OBJECT = 33
 _POLICY = 368
 _SENDING = {
     "LIMITED": Finding(StatusReason.SENDING_LIMITED, is_error=False),
     "BLOCKED": Finding(StatusReason.SENDING_BLOCKED),
+}
+_ELSEWHERE = frozenset({"NOT_APPLICABLE", "ON_PREMISE"})
+_UNREGISTERED = frozenset({"PENDING", "UNVERIFIED", "DISCONNECTED", "DELETED", "MIGRATED"})
+_BY_STATUS = {
+    "BANNED": Finding(StatusReason.SENDING_BLOCKED),
+    "RESTRICTED": Finding(StatusReason.SENDING_LIMITED, is_error=False),
+    "FLAGGED": Finding(StatusReason.QUALITY_LOW, is_error=False),
 }
 _BAD_NAMES = frozenset({"DECLINED", "EXPIRED"})
 
@@ -53,8 +61,10 @@ class MetaControl:
 
     def check(self, account: Account, webhook_base: str) -> Flow[Checked]:
         """Read the number, then who is subscribed to its WhatsApp Business Account."""
-        path = f"/{path_part(account.external_id)}?fields={_FIELDS}"
-        answer = yield _request(account, path)
+        path = f"/{path_part(account.external_id)}"
+        answer = yield _request(account, f"{path}?fields={_FIELDS}")
+        if _codes_of(answer)[0] == _BAD_PARAMETER and _codes_of(answer)[1] != _NO_SUCH_OBJECT:
+            answer = yield _request(account, path)  # a version that lacks one of the fields
         if not answer.is_success:
             return Checked((Finding(_fault_of(answer)),))
         number = as_object(document_of(answer))
@@ -81,15 +91,19 @@ def _request(account: Account, path: str) -> GatewayRequest:
     return GatewayRequest(account.url(path, BASE_URL), headers, b"", "GET")
 
 
-def _fault_of(answer: GatewayAnswer) -> StatusReason:
+def _codes_of(answer: GatewayAnswer) -> tuple[int | None, int | None]:
     error = as_object(object_of(answer).get("error"))
-    code, subcode = as_integer(error.get("code")), as_integer(error.get("error_subcode"))
+    return as_integer(error.get("code")), as_integer(error.get("error_subcode"))
+
+
+def _fault_of(answer: GatewayAnswer) -> StatusReason:
+    code, subcode = _codes_of(answer)
     if code in _TOKEN_CODES:
         is_expired = subcode in _EXPIRED_SUBCODES
         return StatusReason.TOKEN_EXPIRED if is_expired else StatusReason.TOKEN_INVALID
     if code in _PERMISSION_CODES:
         return StatusReason.PERMISSION_MISSING
-    if code == _NO_SUCH_OBJECT:
+    if code == _BAD_PARAMETER:
         return StatusReason.NUMBER_UNKNOWN
     if code == _POLICY:
         return StatusReason.ACCOUNT_SUSPENDED
@@ -99,15 +113,17 @@ def _fault_of(answer: GatewayAnswer) -> StatusReason:
 
 
 def _of_number(number: JsonObject) -> Iterator[Finding]:
-    platform = as_text(number.get("platform_type"))
-    if platform == "NOT_APPLICABLE" or as_text(number.get("status")) in {"PENDING", "UNVERIFIED"}:
+    platform, status = as_text(number.get("platform_type")), as_text(number.get("status"))
+    if platform in _ELSEWHERE or status in _UNREGISTERED:
         yield Finding(StatusReason.NUMBER_NOT_REGISTERED)
+    if status in _BY_STATUS:
+        yield _BY_STATUS[status]
     if as_text(number.get("name_status")) in _BAD_NAMES:
         yield Finding(StatusReason.NAME_NOT_APPROVED, is_error=False)
     if as_text(number.get("quality_rating")) == "RED":
         yield Finding(StatusReason.QUALITY_LOW, is_error=False)
     health = as_text(as_object(number.get("health_status")).get("can_send_message"))
-    if health in _SENDING:
+    if health in _SENDING and status not in _BY_STATUS:
         yield _SENDING[health]
 
 

@@ -24,7 +24,8 @@ from timer_service.providers.sending import Account, GatewayRequest
 from timer_service.providers.twilio_sending import BASE_URL
 
 MESSAGING_URL = "https://messaging.twilio.com"
-_SENDERS = "/v2/Channels/Senders?Channel=whatsapp&PageSize=1000"
+_MOST_PAGES = 10
+_LONGEST_URL = 2_000
 _NO_LOGIN = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 _ONLINE = frozenset({"ONLINE", "ONLINE:UPDATING"})
 _ACCOUNTS = {
@@ -49,13 +50,9 @@ class TwilioControl:
         facts = {"account_status": status} if status else {}
         if status in _ACCOUNTS:
             return Checked((_ACCOUNTS[status],), facts)
-        answer = yield _request(account, sid, account.url(_SENDERS, MESSAGING_URL))
-        if not answer.is_success:
-            return Checked((Finding(StatusReason.NOT_CHECKED, is_error=False),), facts)
-        senders = [as_object(one) for one in as_list(object_of(answer).get("senders"))]
-        ours = next((one for one in senders if _id_of(one) == f"whatsapp:{number}"), None)
-        if ours is None:
-            return Checked((Finding(StatusReason.SENDER_UNKNOWN, is_error=False),), facts)
+        ours = yield from self._sender(account, sid, number)
+        if isinstance(ours, Finding):
+            return Checked((ours,), facts)
         facts["sender_status"] = as_text(ours.get("status"), ID_LIMIT)
         findings = []
         if facts["sender_status"] not in _ONLINE:
@@ -64,6 +61,24 @@ class TwilioControl:
         if called and not called.startswith(webhook_base):
             findings.append(Finding(StatusReason.WEBHOOK_ELSEWHERE, is_error=False))
         return Checked(tuple(findings), facts)
+
+    def _sender(self, account: Account, sid: str, number: str) -> Flow[JsonObject | Finding]:
+        query = "Channel=whatsapp&PageSize=100"
+        for _ in range(_MOST_PAGES):
+            url = account.url(f"/v2/Channels/Senders?{query}", MESSAGING_URL)
+            answer = yield _request(account, sid, url)
+            if not answer.is_success:
+                return Finding(StatusReason.NOT_CHECKED, is_error=False)
+            document = object_of(answer)
+            for one in as_list(document.get("senders")):
+                if _id_of(as_object(one)) == f"whatsapp:{number}":
+                    return as_object(one)
+            # Only what it asks for: the login goes nowhere that an answer names.
+            following = as_text(as_object(document.get("meta")).get("next_page_url"), _LONGEST_URL)
+            query = following.partition("?")[2].partition("#")[0]
+            if not query:
+                break
+        return Finding(StatusReason.SENDER_UNKNOWN, is_error=False)
 
 
 CONTROL = TwilioControl()
