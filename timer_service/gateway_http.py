@@ -139,7 +139,8 @@ class _Cut:
         self.is_done = True
         for stream in list(self._streams):
             with suppress(OSError):
-                stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+                # The socket's own: TLS's would change what the reading thread is in the midst of.
+                socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
 
 
 @contextmanager
