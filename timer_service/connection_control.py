@@ -64,9 +64,11 @@ from timer_service.status_reasons import explain, gateway_failed
 
 log = structlog.get_logger(__name__)
 
-ACT_WITHIN_S = 20.0
-"""All that a set-up may take: Evolution waits five seconds itself before it answers some."""
+ACT_WITHIN_S = 8.0
+"""All that a set-up may take: more than the five seconds Evolution waits before it answers one, and
+less than what web gives an answer (`slow_senders`)."""
 ASK_WITHIN_S = 5.0
+PAGE_WITHIN_S = 20.0
 MOST_AT_ONCE = 8
 MOST_OF_BUSINESS = 2
 QR_LIVES_S = 20
@@ -266,7 +268,7 @@ class ConnectionControl:
         opened = self._open(business_id, connection_id)
         control = DEVICE_CONTROLS[opened.provider]
         flow = control.people(opened.account, cursor)
-        return self._run(opened, flow, ACT_WITHIN_S, largest=LARGEST_PAGE)
+        return self._run(opened, flow, PAGE_WITHIN_S, largest=LARGEST_PAGE)
 
     def business_of(self, connection_id: UUID) -> BusinessId:
         """Return whose connection it is, for whoever holds the server.
@@ -388,10 +390,6 @@ class ConnectionControl:
             flow.close()
 
     def _note(self, opened: _Opened, update: ConnectionUpdate) -> None:
-        # Asked, Evolution does not tell whether an instance that connects waits for a scan.
-        is_vague = update.state is ConnectionState.CONNECTING and update.reason is None
-        if is_vague and opened.status == ConnectionState.WAITING_QR.value:
-            return
         with self._database.transaction() as db:
             is_new = connections.note_state(db, opened.id, update)
         if is_new:

@@ -110,7 +110,10 @@ def answer_error(error: Exception) -> ResponseReturnValue:
     problem = describe(error)
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         log.warning("request_refused_for_now", cause=type(error).__name__, route=_route())
-    elif problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    elif problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(
+        error,
+        ours.GatewayFailed,  # the gateway's fault; whoever asked it has logged that
+    ):
         log_unexpected(error)
     return problem_response(problem, headers)
 

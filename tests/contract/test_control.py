@@ -87,6 +87,15 @@ class TestADevice:
         assert state_of(talk(control.ask(account()), api)) == ("connected", None)
         assert talk(control.qr(account()), api).text is None
 
+    def test_one_that_waits_for_a_scan_says_so_when_it_is_asked_or_checked(
+        self, api: ControlApi, control: DeviceControl
+    ) -> None:
+        api.add("front desk", "waiting")
+        assert state_of(talk(control.ask(account()), api)) == ("waiting_qr", "qr_to_scan")
+        found = talk(control.check(account(), URL), api).findings
+        assert found[0].reason is StatusReason.QR_TO_SCAN
+        assert found[0].is_error
+
     def test_creating_it_again_starts_it_and_sets_the_webhook(
         self, api: ControlApi, control: DeviceControl
     ) -> None:

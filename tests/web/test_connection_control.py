@@ -17,7 +17,7 @@ from tests.support.fake_control_gateway import OWN_NUMBER, FakeControlGateway
 from tests.support.fake_model import Reply
 from tests.web.shop import Shop, evolution_body, path_of, waha_body, waha_signature
 from tests.web.test_operation import metrics_of
-from timer_service import connection_control
+from timer_service import connection_control, slow_senders
 from timer_service.clock import monotonic_s, utc_now
 from timer_service.wiring import WebServices
 
@@ -168,6 +168,18 @@ def test_a_gateway_that_cannot_be_reached_leaves_the_status_and_says_so(
     assert found.json["status"] == "connected"
     assert "cannot be reached" in found.json["status_reason"]
     assert act(shop, connection, "start").status_code == 502
+
+
+def test_a_gateways_fault_is_logged_as_such_and_a_set_up_ends_before_web_gives_the_caller_up(
+    shop: Shop, gateway: FakeControlGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connection = connect(shop, gateway, "waha")
+    gateway.will(Reply(500, b"{}"))
+    assert act(shop, connection, "start").status_code == 502
+    said = capsys.readouterr().out
+    assert "gateway_failed" in said
+    assert "request_failed" not in said
+    assert connection_control.ACT_WITHIN_S + 1 < slow_senders.CUT_AFTER_S
 
 
 def test_redirects_are_not_followed(shop: Shop, gateway: FakeControlGateway) -> None:

@@ -130,13 +130,17 @@ class BaileysControl:
         return ConnectionUpdate(state=ConnectionState.REMOVED)
 
     def ask(self, account: Account) -> Flow[ConnectionUpdate]:
-        """Make ``GET /instance/connectionState/{instance}``; of a closed one ask for the reason."""
+        """Make ``GET /instance/connectionState/{instance}``, and what tells more of the answer.
+
+        Of one that connects ``connect`` answers the code that is shown, and changes nothing.
+        """
         document = _checked((yield _request(account, "GET", _path("connectionState", account))))
         state = as_text(as_object(document.get("instance")).get("state"))
         if state == "open":
             return _CONNECTED
         if state == "connecting":
-            return _CONNECTING
+            shown = yield from self.qr(account)
+            return shown.update or _CONNECTING
         if state != "close":  # an old version's word for an instance it does not know
             raise gateway_failed(StatusReason.NOT_THERE)
         return (yield from self._why_closed(account))
