@@ -1,17 +1,13 @@
 """Manages connections at their gateways: links devices, asks how they are, checks credentials.
 
 Called by the API, the shell, the console and the job that asks gateways of which nothing was heard.
-It performs the flows of ``providers/*_control.py`` and stores what they tell. Few are performed at
-one time in a process and each has an end, so that gateways that hang hold up nobody else.
+It has `gateway_talks` perform the flows of ``providers/*_control.py`` and stores what they tell.
 """
 
 from __future__ import annotations
 
 import secrets as random_secrets
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -21,17 +17,17 @@ import structlog
 from sqlalchemy import RowMapping
 
 from timer_service.administration import Administration
-from timer_service.clock import monotonic_s, utc_now
+from timer_service.clock import utc_now
 from timer_service.database import Database
 from timer_service.errors import (
     ConfigurationError,
     Conflict,
     GatewayFailed,
-    GatewaysBusy,
     InvalidInput,
     NotFound,
 )
-from timer_service.gateway_http import GatewayHttp, NoAnswer, NotReached
+from timer_service.gateway_http import LARGEST_ANSWER, GatewayHttp
+from timer_service.gateway_talks import GatewayTalks
 from timer_service.ids import BusinessId, ConnectionId
 from timer_service.messages import (
     ConnectionState,
@@ -49,7 +45,7 @@ from timer_service.providers.control import (
     Hook,
     PeoplePage,
 )
-from timer_service.providers.sending import Account, CannotSend
+from timer_service.providers.sending import Account
 from timer_service.records import businesses, connections
 from timer_service.resources import (
     CheckFinding,
@@ -60,7 +56,7 @@ from timer_service.resources import (
     WebhookSetUp,
 )
 from timer_service.secret_box import SecretBox
-from timer_service.status_reasons import explain, gateway_failed
+from timer_service.status_reasons import explain
 
 log = structlog.get_logger(__name__)
 
@@ -69,8 +65,6 @@ ACT_WITHIN_S = 8.0
 less than what web gives an answer (`slow_senders`)."""
 ASK_WITHIN_S = 5.0
 PAGE_WITHIN_S = 20.0
-MOST_AT_ONCE = 8
-MOST_OF_BUSINESS = 2
 QR_LIVES_S = 20
 """WhatsApp replaces a code after 20 s (the first after 60), and no gateway tells how old it is."""
 QR_ASK_AGAIN_S = 4
@@ -120,9 +114,8 @@ class ConnectionControl:
         self._database = database
         self._administration = administration
         self._secret_box = secret_box
-        self._gateways = gateways
+        self._talks = GatewayTalks(gateways)
         self._public_url = public_url.rstrip("/")
-        self._room = _Room()
 
     def create(self, business_id: BusinessId, connection_id: UUID) -> Connection:
         """Make the account at the gateway, with our webhook, and start it; safe to repeat."""
@@ -357,37 +350,16 @@ class ConnectionControl:
         control = DEVICE_CONTROLS[opened.provider]
         return self._run(opened, start(control, opened.account), within_s)
 
-    def _run(self, opened: _Opened, flow: Flow[T], within_s: float, *, largest: int = 262_144) -> T:
+    def _run(
+        self, opened: _Opened, flow: Flow[T], within_s: float, *, largest: int = LARGEST_ANSWER
+    ) -> T:
         """Perform a flow; why it failed is stored with the connection."""
         try:
-            with self._room.place(opened.business_id):
-                return self._converse(flow, monotonic_s() + within_s, largest)
-        except CannotSend:
-            failure = gateway_failed(StatusReason.SECRET_MISSING)
-        except NotReached:
-            failure = gateway_failed(StatusReason.UNREACHABLE)
-        except NoAnswer:
-            failure = gateway_failed(StatusReason.NO_ANSWER)
+            return self._talks.perform(opened.business_id, flow, within_s=within_s, largest=largest)
         except GatewayFailed as error:
-            failure = error
-        log.warning("gateway_failed", connection_id=str(opened.id), reason=failure.reason)
-        self._note_failure(opened, StatusReason(failure.reason))
-        raise failure
-
-    def _converse(self, flow: Flow[T], ends_at_s: float, largest: int) -> T:
-        try:
-            request = next(flow)
-            while True:
-                left_s = ends_at_s - monotonic_s()
-                if left_s <= 0:
-                    raise NoAnswer("the gateway took too long altogether")
-                answer = self._gateways.ask(request, within_s=left_s, largest=largest)
-                request = flow.send(answer)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        finally:
-            flow.close()
+            log.warning("gateway_failed", connection_id=str(opened.id), reason=error.reason)
+            self._note_failure(opened, StatusReason(error.reason))
+            raise
 
     def _note(self, opened: _Opened, update: ConnectionUpdate) -> None:
         with self._database.transaction() as db:
@@ -417,31 +389,3 @@ def _state_of(checked: Checked) -> ConnectionUpdate:
     error = next((one.reason for one in checked.findings if one.is_error), None)
     state = ConnectionState.CONNECTED if error is None else ConnectionState.FAILED
     return ConnectionUpdate(state=state, reason=error)
-
-
-class _Room:
-    """Places for conversations with gateways: few in a process, fewer of one business."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._taken: Counter[BusinessId] = Counter()
-
-    @contextmanager
-    def place(self, business_id: BusinessId) -> Iterator[None]:
-        """Take a place.
-
-        Raises:
-            GatewaysBusy: there is none.
-        """
-        with self._lock:
-            is_full = self._taken.total() >= MOST_AT_ONCE
-            if is_full or self._taken[business_id] >= MOST_OF_BUSINESS:
-                raise GatewaysBusy("as many gateways are being asked as may be at one time")
-            self._taken[business_id] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._taken[business_id] -= 1
-                if not self._taken[business_id]:
-                    del self._taken[business_id]

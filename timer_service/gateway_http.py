@@ -1,6 +1,6 @@
 """Carries one request to a gateway: never repeated, never redirected.
 
-Called by `message_sender` and `connection_control`. What matters is where it broke: before anything
+Called by `message_sender` and `gateway_talks`. What matters is where it broke: before anything
 was sent, or afterwards. Gateways may be anywhere the connection's operator says, private networks
 included, and are not trusted to come to an end: an answer has a size and may have a time.
 """

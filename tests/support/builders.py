@@ -316,7 +316,7 @@ def working_environment(world: World, **environ: str) -> Iterator[None]:
                 send_job._sender()._gateways.close()
                 send_job._sender()._pace._client.close()
             if connection_jobs._control.cache_info().currsize:
-                connection_jobs._control()._gateways.close()
+                connection_jobs._control()._talks._gateways.close()
             for cache in caches:
                 cache.cache_clear()
 

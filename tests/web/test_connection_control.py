@@ -207,7 +207,7 @@ def test_few_gateways_are_asked_at_one_time_and_fewer_of_one_business(
     connection = connect(shop, gateway, "waha")
     others = connect(other_shop, gateway, "waha")
     gateway.api.add("waha desk", "working")
-    room = services.control._room
+    room = services.control._talks.room
     business = services.control.business_of(UUID(connection["id"]))
     with room.place(business), room.place(business):
         answer = act(shop, connection, "refresh")

@@ -1,7 +1,7 @@
 """What a provider's control module must offer: linking a device, its state, its contacts, checks.
 
 One module per gateway. A `Flow` is a conversation with it without the network: it yields the next
-request and is sent the answer, so whole set-ups are plain functions. `connection_control` performs
+request and is sent the answer, so whole set-ups are plain functions. `gateway_talks` performs
 them; `GatewayFailed` says why one ended early.
 """
 
