@@ -218,7 +218,7 @@ class Outbox:
     def _check(self, business_id: BusinessId, connection: RowMapping, message: Outgoing) -> None:
         provider = ProviderName(connection["provider"])
         sender = SENDERS[provider]
-        sender.check(message)
+        sender.takes.check(message)
         if provider in _SELF_HOSTED and not connection["base_url"]:
             raise Conflict(
                 f"connection {connection['id']} has no base_url: expected the gateway's address"

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from timer_service.errors import InvalidInput, MalformedPayload
 from timer_service.messages import SendFailure
-from timer_service.providers.json_body import as_id, as_object, read_json
+from timer_service.providers.json_body import JsonObject, as_id, as_object
 from timer_service.providers.sending import (
     Accepted,
     Account,
@@ -18,29 +17,23 @@ from timer_service.providers.sending import (
     Pace,
     Refused,
     SendAnswer,
+    Takes,
     class_by_status,
     json_request,
-    refuse_template,
 )
 from timer_service.providers.waha_chat import bare_id
 
+# Voice notes WAHA converts only at extra cost.
 _MEDIA_CALLS = {"image": "sendImage", "video": "sendVideo", "document": "sendFile"}
 
 
 class WahaSender:
     """The ``Sender`` for WAHA."""
 
+    takes = Takes("WAHA", ids=frozenset({"phone", "lid"}), media=frozenset(_MEDIA_CALLS))
     # WhatsApp bans numbers that send like machines.
     pace = Pace(per_s=1, burst=3)
     has_service_window = False
-
-    def check(self, message: Outgoing) -> None:
-        """Refuse a business-scoped id, templates, and media WAHA converts only at extra cost."""
-        if message.to.phone is None and message.to.lid is None:
-            raise InvalidInput("WAHA takes a phone number or a hidden id", field="to")
-        refuse_template(message)
-        if message.media is not None and message.type not in _MEDIA_CALLS:
-            raise InvalidInput("expected image, video or document", field="media.type")
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make ``POST /api/sendText``, or what sends a file by its address."""
@@ -65,7 +58,7 @@ class WahaSender:
     def read(self, answer: GatewayAnswer) -> SendAnswer:
         """Class by HTTP's status; 422 is a session that does not work at present."""
         if answer.is_success:
-            return Accepted(_message_id(answer.body))
+            return Accepted(_message_id(answer.document))
         if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
             return Refused(SendFailure.NOT_CONNECTED, answer.status, answer.retry_after_s)
         return class_by_status(answer)
@@ -78,12 +71,8 @@ def _chat(message: Outgoing) -> str:
     return f"{message.to.phone}@c.us" if message.to.phone else f"{message.to.lid}@lid"
 
 
-def _message_id(body: bytes) -> str | None:
+def _message_id(document: JsonObject) -> str | None:
     """Find the message's id in what an engine answers; None where it is empty or says none."""
-    try:
-        document = as_object(read_json(body))
-    except MalformedPayload:
-        return None
     named = document.get("id")
     nested: Mapping[str, object] = as_object(named)
     candidates = (
