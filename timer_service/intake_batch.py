@@ -42,6 +42,7 @@ from timer_service.records import (
     connections,
     contacts,
     early_changes,
+    early_statuses,
     messages,
     open_chats,
     sends,
@@ -316,9 +317,18 @@ class Batch:
         if isinstance(event, MessageChange):
             self._change(connection_id, event)
         elif isinstance(event, DeliveryStatus):
-            messages.set_status(self._db, connection_id, event)
+            self._note_status(connection_id, event)
         elif isinstance(event, ConnectionUpdate):
             connections.note_state(self._db, connection_id, event)
+
+    def _note_status(self, connection_id: ConnectionId, status: DeliveryStatus) -> None:
+        if messages.set_status(self._db, connection_id, status):
+            return
+        if messages.is_held(self._db, connection_id, status.provider_message_id):
+            # Further on already, or known since a moment.
+            messages.set_status(self._db, connection_id, status)
+        else:
+            early_statuses.keep(self._db, connection_id, status)
 
     def _change(self, connection_id: ConnectionId, change: MessageChange) -> None:
         # Asked first: a message that is stored between the two is found by the sweep.

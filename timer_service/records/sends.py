@@ -15,9 +15,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
-from timer_service.ids import BusinessId
+from timer_service.ids import BusinessId, ConnectionId
 from timer_service.messages import ContactIds, SendFailure
-from timer_service.records import contacts
+from timer_service.records import contacts, early_statuses
 from timer_service.records.messages import MAY_STILL_FAIL, RANK
 
 SERVICE_WINDOW = timedelta(hours=24)
@@ -472,6 +472,11 @@ def _settle(
             statuses.append(late)
     for one in statuses:
         _move(db, message_id, provider_message_id, one)
+    if provider_message_id is not None:
+        connection_id: UUID = db.execute(
+            text("SELECT connection_id FROM messages WHERE id = :id"), {"id": message_id}
+        ).scalar_one()
+        early_statuses.apply_to(db, ConnectionId(connection_id), provider_message_id)
 
 
 def _move(db: Connection, message_id: UUID, provider_message_id: str | None, status: str) -> None:
