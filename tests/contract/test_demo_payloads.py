@@ -6,12 +6,12 @@ import base64
 import dataclasses
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
 import pytest
 
 from tests.contract.valid_events import assert_valid
+from tests.support.told_webhooks import items_of, request_of
 from timer_service.demo.conversations import (
     Conversation,
     Person,
@@ -38,7 +38,6 @@ from timer_service.messages import (
     ProviderName,
 )
 from timer_service.providers import PROVIDERS, SENDERS
-from timer_service.providers.base import ParseContext, WebhookRequest
 from timer_service.providers.sending import (
     Accepted,
     Account,
@@ -58,14 +57,6 @@ TYPES = ("text", "image", "video", "voice", "document", "sticker")
 gateways = pytest.mark.parametrize("gateway", GATEWAYS.values(), ids=lambda one: one.provider.value)
 
 
-def request_of(gateway: Gateway, webhook: Webhook, url: str = URL) -> WebhookRequest:
-    """Return the request as the service would see it: lower-case headers, the token in the path."""
-    in_path = (gateway.secrets["token"],) if "token" in gateway.secrets else ()
-    headers = {name.lower(): value for name, value in webhook.headers.items()}
-    query = dict(parse_qsl(urlsplit(url).query))
-    return WebhookRequest(webhook.body, headers, query, in_path, url)
-
-
 def event_of(gateway: Gateway, person: Person, turn: Turn) -> Any:
     webhook = gateway.webhook(person, turn, SENT_AT)
     event = read(gateway, webhook)
@@ -78,10 +69,7 @@ def event_of(gateway: Gateway, person: Person, turn: Turn) -> Any:
 def read(gateway: Gateway, webhook: Webhook | None, url: str = URL) -> Any:
     """Return the one event of a webhook, once it has proven itself."""
     assert webhook is not None
-    request = request_of(gateway, webhook, url)
-    provider = PROVIDERS[gateway.provider]
-    assert provider.is_authentic(request, gateway.secrets)
-    items = provider.parse(request, ParseContext())
+    items = items_of(gateway, webhook, url)
     assert_valid(items)
     (item,) = items
     assert item.account == gateway.external_id
@@ -129,7 +117,7 @@ def test_an_agents_answer_arrives_as_the_businesss_own(gateway: Gateway) -> None
 def test_a_changed_body_or_another_secret_is_not_authentic(gateway: Gateway) -> None:
     turn = Turn(by="customer", after_s=0, text="hello")
     webhook = gateway.webhook(NOA, turn, SENT_AT)
-    request = request_of(gateway, webhook)
+    request = request_of(gateway, webhook, URL)
     provider = PROVIDERS[gateway.provider]
     stranger = demo_gateways(b"somebody else's")[gateway.provider]
     assert not provider.is_authentic(request, stranger.secrets)
