@@ -40,7 +40,6 @@ class BaileysSender:
     )
     # WhatsApp bans numbers that send like machines.
     pace = Pace(per_s=1, burst=3)
-    has_service_window = False
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make ``POST /message/sendText/{instance}``, or ``sendMedia`` with an address."""

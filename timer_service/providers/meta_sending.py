@@ -51,7 +51,6 @@ class MetaSender:
     )
     # 80 a second are allowed per number, 20 where it also lives in the Business app.
     pace = Pace(per_s=20, burst=40)
-    has_service_window = True
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make ``POST /{phone_number_id}/messages``; our id comes back in every status."""

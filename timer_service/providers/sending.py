@@ -207,8 +207,6 @@ class Sender(Protocol):
 
     takes: Takes
     pace: Pace
-    has_service_window: bool
-    """WhatsApp's own API: free texts only within 24 hours of the customer's last message."""
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make the request.

@@ -45,7 +45,6 @@ class TwilioSender:
         template=("content_sid",),
     )
     pace = Pace(per_s=10, burst=20)
-    has_service_window = True
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make the form; statuses come to our webhook, with our id in its query.

@@ -33,7 +33,6 @@ class WahaSender:
     takes = Takes("WAHA", ids=frozenset({"phone", "lid"}), media=frozenset(_MEDIA_CALLS))
     # WhatsApp bans numbers that send like machines.
     pace = Pace(per_s=1, burst=3)
-    has_service_window = False
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make ``POST /api/sendText``, or what sends a file by its address."""

@@ -15,13 +15,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
+from timer_service import service_window
 from timer_service.ids import BusinessId, ConnectionId
 from timer_service.messages import ContactIds, SendFailure
 from timer_service.records import contacts, early_statuses
 from timer_service.records.messages import MAY_STILL_FAIL, RANK
 
-SERVICE_WINDOW = timedelta(hours=24)
-"""How long after a customer's message WhatsApp's own API takes free text."""
 FIRST_CHECK_AFTER = timedelta(seconds=30)
 """How long after a message was queued the sweep looks whether its job got anywhere."""
 LOOK_FOR_ECHO_EVERY = timedelta(seconds=10)
@@ -129,7 +128,7 @@ def is_window_open(
             "connection_id": connection_id,
             "kinds": [kind for _, kind, _ in names],
             "names": [name for _, _, name in names],
-            "window": SERVICE_WINDOW,
+            "window": service_window.LASTS,
         },
     ).scalar_one()
     return bool(is_open)
