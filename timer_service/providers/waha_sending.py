@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from mimetypes import guess_type
 from typing import Any
+from urllib.parse import urlsplit
 
-from timer_service.messages import SendFailure
+from timer_service.messages import Media, SendFailure
 from timer_service.providers.json_body import JsonObject, as_id, as_object
 from timer_service.providers.sending import (
     Accepted,
@@ -25,6 +27,11 @@ from timer_service.providers.waha_chat import bare_id
 
 # Voice notes WAHA converts only at extra cost.
 _MEDIA_CALLS = {"image": "sendImage", "video": "sendVideo", "document": "sendFile"}
+_MIME_TYPES = {
+    "image": "image/jpeg",
+    "video": "video/mp4",
+    "document": "application/octet-stream",
+}
 
 
 class WahaSender:
@@ -41,11 +48,13 @@ class WahaSender:
         if message.media is not None:
             call = _MEDIA_CALLS[message.type]
             file = {
-                "mimetype": message.media.mime_type,
+                "mimetype": message.media.mime_type or _guess_type(message.type, message.media),
                 "filename": message.media.file_name,
                 "url": message.media.url,
             }
             document["file"] = {name: value for name, value in file.items() if value}
+            if message.type == "video":
+                document["convert"] = False  # WAHA wants to be told, and converts at extra cost
             if message.text:
                 document["caption"] = message.text
         else:
@@ -68,6 +77,12 @@ SENDER = WahaSender()
 
 def _chat(message: Outgoing) -> str:
     return f"{message.to.phone}@c.us" if message.to.phone else f"{message.to.lid}@lid"
+
+
+def _guess_type(kind: str, media: Media) -> str:
+    """Return a file's type by its name or address, else by its kind: WAHA takes none without."""
+    guessed, _ = guess_type(media.file_name or urlsplit(media.url or "").path)
+    return guessed or _MIME_TYPES[kind]
 
 
 def _message_id(document: JsonObject) -> str | None:
