@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -266,6 +267,12 @@ class TestItsApi:
         finally:
             server._server.server_close()
 
-    def test_an_address_of_none_of_them_is_not_found(self) -> None:
+    def test_meta_takes_a_file_before_the_message_that_names_it(self) -> None:
         with GatewayServer() as server:
-            assert server.answer(Request("POST", "/other", {}, b"")).status == 404
+            reply = server.answer(Request("POST", "/v23.0/1000/media", {}, b"x"))
+            assert (reply.status, json.loads(reply.body)["id"].isdecimal()) == (200, True)
+
+    @pytest.mark.parametrize(("method", "path"), [("POST", "/other"), ("GET", "/v23.0/1/media")])
+    def test_an_address_of_none_of_them_is_not_found(self, method: str, path: str) -> None:
+        with GatewayServer() as server:
+            assert server.answer(Request(method, path, {}, b"")).status == 404

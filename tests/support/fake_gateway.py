@@ -73,6 +73,7 @@ class FakeGateway(GatewayServer):
         del sent
         return f"fake-{len(self.requests) + 1}"
 
-    def note(self, request: Request, sent: Sent) -> None:
-        taken = Taken(request.path, dict(request.headers), request.body, sent.message_id)
+    def note(self, request: Request, sent: Sent | None) -> None:
+        message_id = sent.message_id if sent else f"fake-{len(self.requests) + 1}"
+        taken = Taken(request.path, dict(request.headers), request.body, message_id)
         self.requests.append(taken)

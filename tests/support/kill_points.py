@@ -93,10 +93,11 @@ class NotingGateway(FakeGateway):
         super().__init__()
         self._folder = folder
 
-    def note(self, request: Request, sent: Sent) -> None:
+    def note(self, request: Request, sent: Sent | None) -> None:
         super().note(request, sent)
-        with (self._folder / TAKEN_FILE).open("a") as lines:
-            lines.write(f"{sent.our_id}\n")
+        if sent is not None:
+            with (self._folder / TAKEN_FILE).open("a") as lines:
+                lines.write(f"{sent.our_id}\n")
 
 
 class Runner:

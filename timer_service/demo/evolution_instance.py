@@ -159,6 +159,11 @@ class EvolutionInstance:
         )
 
     @staticmethod
+    def answer_other(request: Request) -> None:  # noqa: ARG004 - the protocol's
+        """Return None: a message needs nothing before it."""
+        return
+
+    @staticmethod
     def accepted(sent: Sent) -> Reply:
         """Answer 201 with the message."""
         key = {"remoteJid": _jid(sent.to), "fromMe": True, "id": sent.message_id}

@@ -115,6 +115,11 @@ class Gateway(Protocol):
         ...
 
     @staticmethod
+    def answer_other(request: Request) -> Reply | None:
+        """Answer what sends nothing and is needed for it; None where it is none of this kind."""
+        ...
+
+    @staticmethod
     def accepted(sent: Sent) -> Reply:
         """Answer that a message was taken."""
         ...

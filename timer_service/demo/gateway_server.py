@@ -95,14 +95,16 @@ class GatewayServer(LoopbackServer):
             sent = kind.read_send(request)
             if sent is not None:
                 return self._take(kind, request, sent)
-        return Reply(404)
+        self.note(request, None)
+        others = (kind.answer_other(request) for kind in KINDS)
+        return self.told() or next(filter(None, others), Reply(404))
 
     def name(self, sent: Sent) -> str:
         """Return the id a message is taken under."""
         return sent.message_id
 
-    def note(self, request: Request, sent: Sent) -> None:
-        """Learn of a request to send, before it is answered."""
+    def note(self, request: Request, sent: Sent | None) -> None:
+        """Learn of a request before it is answered; ``sent`` is what it asks to send, if any."""
 
     def _take(self, kind: type[Gateway], request: Request, sent: Sent) -> Reply:
         sent = replace(sent, message_id=self.name(sent))

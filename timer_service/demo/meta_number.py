@@ -35,6 +35,7 @@ from timer_service.messages import Delivery, ProviderName
 META_NAME = "Café Carmel, Haifa"
 META_NUMBER = "972500009999"
 _SEND = re.compile(r"/(?:v[0-9.]+/)?(?P<number>[^/]+)/messages")
+_UPLOAD = re.compile(r"/(?:v[0-9.]+/)?[^/]+/media")
 _REFUSALS = {
     Refusal.AUTH: (401, 190, "OAuthException", "Error validating access token"),
     Refusal.RATE: (400, 130429, "OAuthException", "(#130429) Rate limit hit"),
@@ -149,6 +150,12 @@ class MetaNumber:
             our_id=document.get("biz_opaque_callback_data"),
             credential=request.headers.get("authorization", "").removeprefix("Bearer "),
         )
+
+    @staticmethod
+    def answer_other(request: Request) -> Reply | None:
+        """Take a file, ``POST /v23.0/{phone_number_id}/media``, under an id."""
+        is_file = request.method == "POST" and _UPLOAD.fullmatch(request.path)
+        return json_reply(200, {"id": f"3{secrets.randbelow(10**15):015d}"}) if is_file else None
 
     @staticmethod
     def accepted(sent: Sent) -> Reply:

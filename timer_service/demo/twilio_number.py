@@ -140,6 +140,11 @@ class TwilioNumber:
         )
 
     @staticmethod
+    def answer_other(request: Request) -> None:  # noqa: ARG004 - the protocol's
+        """Return None: a message needs nothing before it."""
+        return
+
+    @staticmethod
     def accepted(sent: Sent) -> Reply:
         """Answer 201: queued."""
         sid, _, number = sent.account.partition(":")
