@@ -324,10 +324,10 @@ class Batch:
     def _note_status(self, connection_id: ConnectionId, status: DeliveryStatus) -> None:
         if messages.set_status(self._db, connection_id, status):
             return
-        if messages.is_held(self._db, connection_id, status.provider_message_id):
-            # Further on already, or known since a moment.
-            messages.set_status(self._db, connection_id, status)
-        else:
+        early_statuses.lock(self._db, connection_id, status.provider_message_id)
+        if messages.set_status(self._db, connection_id, status):
+            return  # known since a moment
+        if not messages.is_held(self._db, connection_id, status.provider_message_id):
             early_statuses.keep(self._db, connection_id, status)
 
     def _change(self, connection_id: ConnectionId, change: MessageChange) -> None:

@@ -188,6 +188,32 @@ def test_what_is_told_of_a_message_nobody_was_answered_for_is_not_lost(line: Lin
     assert line.status() == "delivered"
 
 
+@every_gateway
+def test_who_sends_too_fast_waits_and_is_taken_later(line: Line) -> None:
+    line.server.most_per_s = 1
+    line.server.course = [Step(Delivery.READ)]
+    line.send()
+    refused = line.queue()
+    retry = send_job.send_message(str(refused.id), 1)
+    assert retry is not None
+    assert line.status() == "sending"
+    line.server.most_per_s = 5
+    assert send_job.send_message(str(refused.id), 1) is None
+    wait_until(lambda: line.status() == "read", what="it is read")
+    assert len(line.server.requests) == 3
+
+
+@every_gateway
+def test_with_another_key_nothing_is_sent(line: Line) -> None:
+    secrets = dict.fromkeys(line.gateway.secrets, "another")
+    line.world.administration.change_connection(
+        line.world.business_id, line.connection_id, {"secrets": secrets}
+    )
+    message = line.send()
+    failed = line.outbox.message(line.world.business_id, message.id)
+    assert (failed.status, failed.failure) == ("failed", "auth")
+
+
 class TestWhatWaits:
     NAME = "3EB0"
 
@@ -281,6 +307,5 @@ class TestWhatWaits:
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(act, range(8)))
-        world.sweeper.sweep_once()
         assert {one["status"] for one in world.read("SELECT status FROM messages")} == {"read"}
         assert world.read("SELECT 1 FROM early_statuses") == []

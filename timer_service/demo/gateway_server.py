@@ -4,9 +4,10 @@
         server.serve(number, tell)   # tell(url or None, webhook) posts it
         …                            # the connection's base_url is server.url
 
-`traffic` runs it beside the demo's conversations; the tests have theirs on top of it. A message is
-answered as its gateway answers, and afterwards, or before, its echo and its statuses are told as
-webhooks of that gateway, each until it is acknowledged. Who asks twice sends twice.
+`traffic` runs it beside the demo's conversations; the tests have theirs on top of it. A message, a
+wrong key and too fast a sender are answered as the gateway answers them; afterwards, or before, a
+message's echo and its statuses are told as webhooks of that gateway, each until it is acknowledged.
+Who asks twice sends twice.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import heapq
 import hmac
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -30,6 +32,8 @@ Tell = Callable[[str | None, Webhook], bool]
 """Posts a webhook to the address its message named, None: to where the number's go; tells whether
 it was acknowledged."""
 
+MOST_PER_S = 80
+"""What Meta takes of one number."""
 _TELL_AGAIN_AFTER_S = 0.5
 _TOLD_OFTEN_ENOUGH = 20
 _REFUSED = 400
@@ -60,6 +64,17 @@ def as_in_life() -> tuple[Step, ...]:
 class _Number:
     gateway: Gateway
     tell: Tell
+    taken_at_s: deque[float] = field(default_factory=deque)
+
+    def is_too_fast(self, most_per_s: int) -> bool:
+        """Tell whether so many were taken within the last second; count this one if not."""
+        now_s = clock.monotonic_s()
+        while self.taken_at_s and self.taken_at_s[0] <= now_s - 1:
+            self.taken_at_s.popleft()
+        if len(self.taken_at_s) >= most_per_s:
+            return True
+        self.taken_at_s.append(now_s)
+        return False
 
 
 @dataclass(order=True, slots=True)
@@ -73,11 +88,14 @@ class _Due:
 
 
 class GatewayServer(LoopbackServer):
-    """The server, and a thread that tells."""
+    """The server, and a thread that tells. A number may send ``most_per_s``, then it must wait."""
 
-    def __init__(self, port: int = 0, *, course: Sequence[Step] = ()) -> None:
+    def __init__(
+        self, port: int = 0, *, course: Sequence[Step] = (), most_per_s: int = MOST_PER_S
+    ) -> None:
         super().__init__(port)
         self.course = course
+        self.most_per_s = most_per_s
         self._numbers: dict[str, _Number] = {}
         self._due: list[_Due] = []
         self._ties = itertools.count()
@@ -111,13 +129,20 @@ class GatewayServer(LoopbackServer):
         self.note(request, sent)
         number = self._numbers.get(sent.account)
         reply = self.told()
-        if reply is None and number is not None and not _may_send(number.gateway, sent):
-            reply = kind.refused(Refusal.AUTH)
+        if reply is None and number is not None:
+            why = self._why_not(number, sent)
+            reply = kind.refused(why) if why else None
         if reply is None or reply.status < _REFUSED:
             if number is not None:
                 self._begin(number, sent)
             reply = reply or kind.accepted(sent)
         return reply
+
+    def _why_not(self, number: _Number, sent: Sent) -> Refusal | None:
+        known, offered = number.gateway.credential, sent.credential
+        if not hmac.compare_digest(known.encode(), offered.encode()):
+            return Refusal.AUTH
+        return Refusal.RATE if number.is_too_fast(self.most_per_s) else None
 
     def _begin(self, number: _Number, sent: Sent) -> None:
         now_s = clock.monotonic_s()
@@ -173,7 +198,3 @@ class GatewayServer(LoopbackServer):
             self._changed.notify()
         super().__exit__(kind, error, trace)
         self._teller.join()
-
-
-def _may_send(gateway: Gateway, sent: Sent) -> bool:
-    return hmac.compare_digest(gateway.credential.encode(), sent.credential.encode())

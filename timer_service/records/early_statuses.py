@@ -1,9 +1,10 @@
 """Statuses that came before their message was known by its gateway's id, kept until it is.
 
-Intake keeps them. Whoever learns what the gateway calls a message applies what waits for it, and
-the sweep what passed each other unseen; the eraser deletes what waited in vain. What is kept is
-bounded: of each message the furthest, so many for a connection, for an hour. Rows are locked as
-message, then what waits for it, and by connection and name where there are several.
+Intake keeps them. Whoever learns what the gateway calls a message of ours applies what waits for
+it, the sweep what waits for a message that another program sent; the eraser deletes what waited in
+vain. What is kept is bounded: of each message the furthest, so many for a connection, for an hour.
+Rows are locked as message, then what waits for it, and by connection and name where there are
+several.
 """
 
 from __future__ import annotations
@@ -21,6 +22,17 @@ KEPT_FOR = timedelta(hours=1)
 """Longer than any gateway takes to answer, or tries to bring the message itself."""
 MOST_OF_CONNECTION = 1_000
 """How many wait for messages of one connection; of more the oldest go."""
+
+
+def lock(db: Connection, connection_id: ConnectionId, provider_message_id: str) -> None:
+    """Let nobody keep a status of a message while another learns that name, nor the other way.
+
+    Gateways tell of a message the moment they answer for it: both would look and find nothing.
+    """
+    db.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"),
+        {"name": f"early_statuses {connection_id} {provider_message_id}"},
+    )
 
 
 def keep(db: Connection, connection_id: ConnectionId, status: DeliveryStatus) -> None:

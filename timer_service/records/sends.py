@@ -457,6 +457,13 @@ def _settle(
     echo: RowMapping | None,
 ) -> None:
     """Give a message the gateway's id and a status, and take over what came back as another."""
+    name = None
+    if provider_message_id is not None:
+        connection_id: UUID = db.execute(
+            text("SELECT connection_id FROM messages WHERE id = :id"), {"id": message_id}
+        ).scalar_one()
+        name = (ConnectionId(connection_id), provider_message_id)
+        early_statuses.lock(db, *name)
     statuses = [status]
     if echo is not None:
         db.execute(
@@ -471,11 +478,8 @@ def _settle(
             statuses.append(late)
     for one in statuses:
         _move(db, message_id, provider_message_id, one)
-    if provider_message_id is not None:
-        connection_id: UUID = db.execute(
-            text("SELECT connection_id FROM messages WHERE id = :id"), {"id": message_id}
-        ).scalar_one()
-        early_statuses.apply_to(db, ConnectionId(connection_id), provider_message_id)
+    if name is not None:
+        early_statuses.apply_to(db, *name)
 
 
 def _move(db: Connection, message_id: UUID, provider_message_id: str | None, status: str) -> None:
