@@ -21,7 +21,7 @@ from timer_service.database import Database
 from timer_service.errors import TimerServiceError
 from timer_service.follow_up import FollowUp, Outcome
 from timer_service.ids import BusinessId, new_id
-from timer_service.records import duties, early_changes, erasing, sessions
+from timer_service.records import duties, early_changes, early_statuses, erasing, sessions
 from timer_service.records.erasing import Doomed
 
 log = structlog.get_logger(__name__)
@@ -88,6 +88,7 @@ class Eraser:
             if not duties.take(db, _DUTY, self._id, lease=LEASE):
                 return False
             early_changes.delete_old(db, limit=MOST_MESSAGES)
+            early_statuses.delete_old(db, limit=MOST_MESSAGES)
             business_id = erasing.marked_business(db)
         if business_id is not None:
             if self._walk is None or self._walk.business_id != business_id:

@@ -42,6 +42,7 @@ from timer_service.records import (
     connections,
     contacts,
     early_changes,
+    early_statuses,
     messages,
     open_chats,
     sends,
@@ -316,7 +317,7 @@ class Batch:
         if isinstance(event, MessageChange):
             self._change(connection_id, event)
         elif isinstance(event, DeliveryStatus):
-            messages.set_status(self._db, connection_id, event)
+            self._note_status(connection_id, event)
         elif isinstance(event, ConnectionUpdate):
             self._note_state(connection_id, event)
 
@@ -328,6 +329,15 @@ class Batch:
                 state=update.state.value,
                 reason=None if update.reason is None else update.reason.value,
             )
+
+    def _note_status(self, connection_id: ConnectionId, status: DeliveryStatus) -> None:
+        if messages.set_status(self._db, connection_id, status):
+            return
+        early_statuses.lock(self._db, connection_id, status.provider_message_id)
+        if messages.set_status(self._db, connection_id, status):
+            return  # known since a moment
+        if not messages.is_held(self._db, connection_id, status.provider_message_id):
+            early_statuses.keep(self._db, connection_id, status)
 
     def _change(self, connection_id: ConnectionId, change: MessageChange) -> None:
         # Asked first: a message that is stored between the two is found by the sweep.

@@ -14,6 +14,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import Connection, RowMapping
 
+from timer_service import service_window
 from timer_service.database import Database
 from timer_service.errors import Conflict, InvalidInput, NotFound
 from timer_service.follow_up import FollowUp, Outcome
@@ -220,15 +221,14 @@ class Outbox:
 
     def _check(self, business_id: BusinessId, connection: RowMapping, message: Outgoing) -> None:
         provider = ProviderName(connection["provider"])
-        sender = SENDERS[provider]
-        sender.check(message)
+        SENDERS[provider].takes.check(message)
         if provider in _SELF_HOSTED and not connection["base_url"]:
             raise Conflict(
                 f"connection {connection['id']} has no base_url: expected the gateway's address"
             )
         if message.to.phone is not None and message.to.phone == connection["own_number"]:
             raise InvalidInput("expected a customer, found the connection's own number", field="to")
-        if not sender.has_service_window or message.template is not None:
+        if provider not in service_window.PROVIDERS or message.template is not None:
             return
         with self._database.transaction() as db:
             is_open = sends.is_window_open(db, business_id, connection["id"], message.to)

@@ -7,12 +7,13 @@ milliseconds.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from sqlalchemy import RowMapping
 
+from timer_service import service_window
 from timer_service.messages import CloseReason, ContactIds, SessionState
 from timer_service.status_reasons import explain
 
@@ -217,6 +218,41 @@ class Summary(Resource):
         )
 
 
+class ServiceWindow(Resource):
+    """Whether free text may be sent to a customer; ``reason`` says why it may or may not.
+
+    ``customer_wrote`` (it closes 24 hours after that), ``expired`` or ``never_wrote``. Outside it
+    only templates may be sent.
+    """
+
+    is_open: bool
+    closes_at: Instant | None
+    reason: Literal["customer_wrote", "expired", "never_wrote"]
+
+    @classmethod
+    def of(cls, provider: str, began_at: datetime | None, now: datetime) -> ServiceWindow | None:
+        """Tell by a customer's last message; None where the gateway knows no window."""
+        if provider not in service_window.PROVIDERS:
+            return None
+        if began_at is None:
+            return cls(is_open=False, closes_at=None, reason="never_wrote")
+        closes_at = began_at + service_window.LASTS
+        is_open = closes_at > now
+        return cls(
+            is_open=is_open,
+            closes_at=closes_at,
+            reason="customer_wrote" if is_open else "expired",
+        )
+
+
+class ContactWindow(Resource):
+    """A contact's service window at one of the business's numbers."""
+
+    connection_id: UUID
+    provider: str
+    service_window: ServiceWindow
+
+
 class Session(Resource):
     """One conversation, open or closed."""
 
@@ -243,6 +279,7 @@ class Session(Resource):
     summary: Summary | None
     context: dict[str, Any]
     order_details: dict[str, Any]
+    service_window: ServiceWindow | None
 
     @classmethod
     def of(cls, row: RowMapping) -> Session:
@@ -265,6 +302,9 @@ class Session(Resource):
             close_lateness_ms=lateness_ms,
             summary_created=summary is not None and summary.text is not None,
             summary=summary,
+            service_window=ServiceWindow.of(
+                row["provider"], row["window_began_at"], row["read_at"]
+            ),
         )
 
 
@@ -324,6 +364,7 @@ class Contact(Resource):
     ids: list[ContactId]
     session_count: int
     created_at: Instant
+    service_windows: list[ContactWindow]
 
     @classmethod
     def of(cls, row: RowMapping) -> Contact:
@@ -334,7 +375,22 @@ class Contact(Resource):
         ids = [ContactId(kind=kind, value=value) for kind, value in row["ids"] or ()]
         shown = ContactIds(**{one.kind: one.value for one in ids}).best
         same = ("id", "business_id", "name", "session_count", "created_at")
-        return cls(**{name: row[name] for name in same}, customer_wa_id=shown, ids=ids)
+        windows = []
+        for connection_id, provider, began_at in row["windows"] or ():
+            began = None if began_at is None else datetime.fromisoformat(began_at)
+            window = ServiceWindow.of(provider, began, row["read_at"])
+            if window is not None:
+                windows.append(
+                    ContactWindow(
+                        connection_id=connection_id, provider=provider, service_window=window
+                    )
+                )
+        return cls(
+            **{name: row[name] for name in same},
+            customer_wa_id=shown,
+            ids=ids,
+            service_windows=windows,
+        )
 
 
 class ActiveChat(Resource):

@@ -39,6 +39,7 @@ from timer_service.records import (
     connections,
     contact_pulls,
     early_changes,
+    early_statuses,
     messages,
     sends,
     session_sweeps,
@@ -120,6 +121,7 @@ class Sweeper:
         self._period_s = period_s
         self._swept_at: dict[str, datetime] = {}
         self._changes_after: datetime | None = None
+        self._statuses_after: datetime | None = None
         self._settled_at_s = 0.0
         self._wake = threading.Event()
 
@@ -217,7 +219,7 @@ class Sweeper:
         )
 
     def apply_early_changes_once(self) -> int:
-        """Apply changes whose message has come since; return of how many messages.
+        """Apply changes and statuses whose message is known since; return of how many messages.
 
         Found by their rows, so it does not matter which was stored first, or while which was.
         """
@@ -227,7 +229,12 @@ class Sweeper:
             if page.targets:
                 for connection_id, change in early_changes.take(db, page.targets):
                     messages.apply_change(db, connection_id, change)
-        return len(page.targets)
+        with self._database.transaction() as db:
+            told = early_statuses.look(db, after=self._statuses_after, limit=PAGE)
+            self._statuses_after = told.after
+            for connection_id, name in sorted(told.targets):
+                early_statuses.apply_to(db, connection_id, name)
+        return len(page.targets) + len(told.targets)
 
     def settle_sends_once(self) -> int:
         """Settle messages whose worker died, and find what came back of others; return how many."""

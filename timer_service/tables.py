@@ -354,6 +354,24 @@ early_changes = Table(
     Index(None, "arrived_at"),
 )
 
+# Statuses whose message is not known yet: of each the furthest.
+early_statuses = Table(
+    "early_statuses",
+    metadata,
+    Column(
+        "connection_id",
+        Uuid,
+        ForeignKey("connections.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("target", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("error_code", Integer),
+    Column("retryable", Boolean),
+    _instant("arrived_at", default_now=True),
+    Index(None, "arrived_at"),
+)
+
 # How the messages that this service sends are sent; how far they got stands in their own rows.
 sends = Table(
     "sends",

@@ -19,7 +19,7 @@ from benchmarks.soak.history import Answer, History, Sent, name_of
 from benchmarks.soak.schedule import WEBS, Message, Schedule
 from timer_service.clock import epoch_s
 from timer_service.demo.conversations import Person, Turn
-from timer_service.demo.gateways import Gateway, Webhook
+from timer_service.demo.gateway import Gateway, Webhook
 from timer_service.embedded.server import HOST
 
 PATIENCE_S = 5.0

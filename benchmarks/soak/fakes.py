@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.soak.history import History, ModelCall, Told, now_us
-from tests.support.fake_model import FakeModel, Reply, SeenRequest, content, error, raw, summary
+from tests.support.fake_model import FakeModel, SeenRequest, content, error, raw, summary
+from timer_service.demo.loopback_server import Reply
 
 TOLD_FILE = "SOAK_TOLD_FILE"
 """The environment variable that says where the receiver writes."""

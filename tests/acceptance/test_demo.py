@@ -112,9 +112,32 @@ class Shop:
         assert response.status_code == 200, path
         return response.json()
 
+    def post(self, path: str, body: Any) -> str:
+        """Post for the business; return the id of what was made."""
+        (business,) = self.businesses()
+        response = self._client.post(path, json=body, params={"business_id": business["id"]})
+        assert response.is_success, response.text
+        return str(response.json()["id"])
+
     def businesses(self) -> list[Any]:
         items: list[Any] = self.get("/api/businesses")["items"]
         return items
+
+    def send_by_each(self, connections: Sequence[Any]) -> list[str]:
+        """Answer a customer of each gateway that has one; return the messages' ids."""
+        ways: dict[str, Any] = {
+            one["provider"]: {"connection_id": one["id"], "to": "972500001001"}
+            for one in connections
+            if one["provider"] in {"waha", "baileys"}  # these need no message of theirs first
+        }
+        ways |= {one["provider"]: {"session_id": one["id"]} for one in self.closed()}
+        assert len(ways) >= 3
+        return [self.post("/api/messages", {"text": "It is ready", **way}) for way in ways.values()]
+
+    def status_of(self, message_id: str) -> str:
+        (business,) = self.businesses()
+        answer = self.get(f"/api/messages/{message_id}", business_id=business["id"])
+        return str(answer["status"])
 
     def active_count(self) -> int:
         if not self.businesses():
@@ -177,5 +200,12 @@ def test_up_with_demo_keeps_one_business_busy_across_a_restart(folder: Path) -> 
         )
         (again,) = shop.businesses()
         connections = shop.get("/api/connections", business_id=again["id"])["items"]
+        sent = shop.send_by_each(connections)
+        wait_until(
+            lambda: {shop.status_of(one) for one in sent} == {"read"},
+            within_s=30,
+            every_s=0.2,
+            what="what was sent is read",
+        )
     assert again["id"] == business["id"]
-    assert sorted(one["provider"] for one in connections) == ["baileys", "meta"]
+    assert sorted(one["provider"] for one in connections) == ["baileys", "meta", "twilio", "waha"]

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from tests.support.callers import Business, Caller, Line, customer
-from timer_service.demo.gateways import MetaNumber
+from timer_service.demo.meta_number import MetaNumber
 from timer_service.messages import ProviderName
 
 TEXT = "is the blue one in stock?"

@@ -51,6 +51,8 @@ _JUNK: list[Any] = [
     {"editedMessage": {"message": {"protocolMessage": {"type": 14}}}},
 ]
 _RAW_JUNK = [b"%", b"%zz", b"%ff%fe", b"%00", b"%ED%A0%80", b"\xff\x00", b"&&==", b"&", b";", b"+"]
+GONE = object()
+"""In the place of a value: none, not even null."""
 _WAYS = ["replace", "drop", "null", "duplicate", "wrap_in_list", "wrap_in_object", "rename", "junk"]
 
 
@@ -95,6 +97,31 @@ def broken(draw: st.DrawFn, document: Any) -> Any:
         holder, name = draw(st.sampled_from(places))
         _break(draw, holder, name)
     return document
+
+
+def one_changed(document: Any, value: Any) -> Iterator[Any]:
+    """Yield a document with each of its nodes replaced by ``value`` in turn; ``GONE``: taken out.
+
+    It is the same document each time: use it before asking for the next.
+    """
+    for holder, name in list(_places(document)):
+        if isinstance(holder, list):
+            kept = [*holder]
+            if value is GONE:
+                del holder[name]
+            else:
+                holder[name] = value
+            yield document
+            holder[:] = kept
+        else:
+            entries = dict(holder)
+            if value is GONE:
+                del holder[name]
+            else:
+                holder[name] = value
+            yield document
+            holder.clear()
+            holder.update(entries)
 
 
 def _break(draw: st.DrawFn, holder: Any, name: Any) -> None:

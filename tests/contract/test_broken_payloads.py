@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.contract.gateways import GATEWAYS, OWN_NUMBER, Gateway
-from tests.contract.mutations import broken_bytes, broken_samples, examples
+from tests.contract.mutations import GONE, broken_bytes, broken_samples, examples, one_changed
 from tests.contract.sample_files import Sample, assert_as_expected
 from tests.contract.valid_events import assert_valid
 from timer_service.errors import MalformedPayload
@@ -74,6 +74,19 @@ def body_is_json(gateway: Gateway) -> bool:
 
 def names_of(items: list[ParsedItem]) -> list[tuple[str | None, str | None]]:
     return [(one.account, getattr(one.event, "provider_message_id", None)) for one in items]
+
+
+@pytest.mark.parametrize(
+    "value", [None, GONE, "brand_new_value", 7, [], {}], ids=lambda one: str(one)[:9]
+)
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_any_one_thing_may_be_null_missing_or_new(name: str, value: object) -> None:
+    gateway, tried = GATEWAYS[name], 0
+    for sample in gateway.samples:
+        for document in one_changed(sample.document, value):
+            assert_valid(gateway.parse(sample.encoded(document), OWN_NUMBER))
+            tried += 1
+    assert tried > 5 * len(gateway.samples)
 
 
 # Of ten broken payloads so many each way.

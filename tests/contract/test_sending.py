@@ -307,13 +307,13 @@ class TestChecks:
         self, provider: ProviderName, message: Outgoing, field: str
     ) -> None:
         with pytest.raises(InvalidInput) as caught:
-            SENDERS[provider].check(message)
+            SENDERS[provider].takes.check(message)
         assert caught.value.field == field
 
     @pytest.mark.parametrize("provider", list(SENDERS))
     def test_a_text_to_a_number_goes_by_every_gateway(self, provider: ProviderName) -> None:
-        SENDERS[provider].check(TEXT)
-        SENDERS[provider].check(PICTURE)
+        SENDERS[provider].takes.check(TEXT)
+        SENDERS[provider].takes.check(PICTURE)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from email.utils import format_datetime
 import pytest
 
 from tests.support import fake_model
-from tests.support.fake_model import FakeModel, Reply
+from tests.support.fake_model import FakeModel
 from tests.support.shop_conversations import HAIFA_SHOES, transcript
 from timer_service.clock import utc_now
+from timer_service.demo.loopback_server import Reply
 from timer_service.errors import (
     ConfigurationError,
     SummaryError,

@@ -172,6 +172,14 @@ def change_before_it_comes(world: World) -> None:
         early_changes.delete_old(db, limit=1000)
 
 
+def tell_before_it_comes(world: World) -> None:
+    name = str(uuid4())
+    for status in (Delivery.SENT, Delivery.READ):
+        world.record(DeliveryStatus(provider_message_id=name, status=status))
+    world.say(id=name)
+    assert world.sweeper.apply_early_changes_once() == 1
+
+
 def restart_summaries(world: World) -> None:
     session_id = world.hear(contact=NOAM).session_id
     world.service.complete(session_id)
@@ -240,6 +248,7 @@ SWEEP: dict[str, Callable[[World], object]] = {
     "summaries": restart_summaries,
     "callbacks": in_transaction(lambda _, db: callbacks.unfinished(db, limit=500)),
     "early changes": change_before_it_comes,
+    "early statuses": tell_before_it_comes,
     "sends": in_transaction(
         lambda _, db: (sends.settle_due(db, limit=500), sends.unfinished(db, limit=500))
     ),

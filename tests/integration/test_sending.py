@@ -16,9 +16,9 @@ from rq.timeouts import JobTimeoutException
 
 from tests.support.builders import DANA, World, work_off, working_environment
 from tests.support.fake_gateway import FakeGateway, says, takes_and_breaks, takes_and_hangs
-from tests.support.fake_model import Reply
 from tests.support.waiting import wait_until
 from timer_service import gateway_http, send_job
+from timer_service.demo.loopback_server import Reply
 from timer_service.errors import DatabaseUnavailable
 from timer_service.follow_up import Outcome
 from timer_service.ids import ConnectionId

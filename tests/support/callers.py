@@ -23,7 +23,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.waiting import wait_until
 from timer_service import clock
 from timer_service.demo.conversations import Person, Turn
-from timer_service.demo.gateways import Gateway, Webhook, demo_gateways
+from timer_service.demo.gateway import Gateway, Webhook
+from timer_service.demo.gateways import demo_gateways
 from timer_service.messages import ProviderName
 
 _PATIENCE_S = 5.0
@@ -108,7 +109,7 @@ class Business:
 
     def connect(self, provider: ProviderName) -> Line:
         """Connect a number of its own, with secrets nobody else has."""
-        gateway = demo_gateways(secrets.token_bytes(32))[provider]
+        gateway: Gateway = demo_gateways(secrets.token_bytes(32))[provider]
         connection = self.send(
             "POST",
             "/api/connections",
@@ -118,7 +119,8 @@ class Business:
                 "secrets": dict(gateway.secrets),
             },
         )
-        return Line(self, gateway, connection["id"], urlsplit(connection["webhook_url"]).path)
+        url = connection["webhook_url"]
+        return Line(self, gateway.at(url), connection["id"], urlsplit(url).path)
 
     @property
     def active_count(self) -> int:

@@ -1,4 +1,4 @@
-"""A gateway's HTTP API: takes messages as Meta, Twilio, WAHA or Evolution do, and as it is told.
+"""The demo's gateway server, told what to answer and asked what it was given.
 
     with FakeGateway() as gateway:
         gateway.will(says("meta/api_error_400_130429_rate.json", 400), takes_and_hangs())
@@ -6,21 +6,21 @@
         assert gateway.requests[0].path == "/100000000000001/messages"
 
 Replies are taken in order; after the last one every message is taken, under an id of its own.
+Once it serves a number, what it takes is told back as ``course`` says.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qsl
 
-from tests.support.fake_model import Reply
+from timer_service.demo.gateway import Sent
+from timer_service.demo.gateway_server import GatewayServer, Step
+from timer_service.demo.loopback_server import Reply, Request
 
 _SAMPLES = Path(__file__).parents[1] / "contract" / "samples"
 
@@ -57,86 +57,23 @@ def takes_and_breaks() -> Reply:
     return Reply(kind="break")
 
 
-class FakeGateway:
+class FakeGateway(GatewayServer):
     """The server. Open it with ``with``; it listens on a free loopback port."""
 
-    def __init__(self) -> None:
+    def __init__(self, course: Sequence[Step] = ()) -> None:
+        super().__init__(course=course)
         self.requests: list[Taken] = []
-        self._replies: deque[Reply] = deque()
-        self._closing = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.gateway = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    @property
-    def url(self) -> str:
-        """What a connection has as ``base_url``."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def ids(self) -> list[str]:
         """The ids messages were taken under."""
         return [one.message_id for one in self.requests]
 
-    def will(self, *replies: Reply) -> None:
-        """Answer the next requests so, in this order."""
-        self._replies.extend(replies)
+    def name(self, sent: Sent) -> str:
+        del sent
+        return f"fake-{len(self.requests) + 1}"
 
-    def take(self, path: str, headers: dict[str, str], body: bytes) -> Reply:
-        taken = Taken(path, headers, body, f"fake-{len(self.requests) + 1}")
+    def note(self, request: Request, sent: Sent | None) -> None:
+        message_id = sent.message_id if sent else f"fake-{len(self.requests) + 1}"
+        taken = Taken(request.path, dict(request.headers), request.body, message_id)
         self.requests.append(taken)
-        return self._replies.popleft() if self._replies else _yes(path, taken.message_id)
-
-    def wait_for_close(self) -> None:
-        self._closing.wait()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._closing.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-def _yes(path: str, message_id: str) -> Reply:
-    """Take a message in the words of the gateway whose address was called."""
-    status, document = 201, {"key": {"id": message_id, "fromMe": True}, "status": "PENDING"}
-    if path.endswith("/messages"):
-        status, document = 200, {"messages": [{"id": message_id}]}
-    elif path.endswith("/Messages.json"):
-        document = {"sid": message_id, "status": "queued"}
-    return Reply(status, json.dumps(document).encode(), {"Content-Type": "application/json"})
-
-
-class _Server(ThreadingHTTPServer):
-    gateway: FakeGateway
-    daemon_threads = False  # closing waits for every handler, so none outlives its test
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = self.server.gateway.take(self.path, headers, body)
-        if reply.kind == "hang":
-            self.server.gateway.wait_for_close()
-        elif reply.kind == "answer":
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(reply.body)))
-            self.end_headers()
-            self.wfile.write(reply.body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing: a test's output is its failures."""

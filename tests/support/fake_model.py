@@ -11,14 +11,10 @@ Replies are taken in order; after the last one, ``summary()`` for ever (or ``mod
 from __future__ import annotations
 
 import json
-import socket
-import struct
-import threading
-from collections import deque
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
+
+from timer_service.demo.loopback_server import LoopbackServer, Reply, Request
 
 SUMMARY: dict[str, Any] = {
     "text": "The customer asked for a pair of sandals. The shop set one aside.",
@@ -31,16 +27,6 @@ SUMMARY: dict[str, Any] = {
     "language": "en",
     "sentiment": "positive",
 }
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What to answer. ``kind`` ``hang`` and ``reset`` answer nothing."""
-
-    status: int = 200
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    kind: str = "answer"
 
 
 @dataclass(frozen=True)
@@ -142,91 +128,32 @@ def reset() -> Reply:
     return Reply(kind="reset")
 
 
-class FakeModel:
+class FakeModel(LoopbackServer):
     """The server. Open it with ``with``; it listens on a free loopback port."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.requests: list[SeenRequest] = []
-        self._replies: deque[Reply] = deque()
         self._default = summary()
-        self._closing = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.model = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     @property
     def url(self) -> str:
         """What goes into ``OPENAI_BASE_URL``."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-
-    def will(self, *replies: Reply) -> None:
-        """Answer the next requests so, in this order."""
-        self._replies.extend(replies)
+        return f"{super().url}/v1"
 
     def always(self, reply: Reply) -> None:
         """Answer so from now on, once the replies in order are used up."""
         self._default = reply
 
+    def answer(self, request: Request) -> Reply:
+        """Answer a completion, or ``/v1/models``: a server is there, and which models it has."""
+        if request.method == "GET":
+            listed = {"object": "list", "data": [{"id": "fake-model-2026", "object": "model"}]}
+            return raw(json.dumps(listed))
+        body = json.loads(request.body)
+        return self.take_reply(SeenRequest(request.path, dict(request.headers), body))
+
     def take_reply(self, seen: SeenRequest) -> Reply:
+        """Note a request and choose its answer."""
         self.requests.append(seen)
-        try:
-            return self._replies.popleft()
-        except IndexError:
-            return self._default
-
-    def wait_for_close(self) -> None:
-        self._closing.wait()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._closing.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    model: FakeModel
-    daemon_threads = False  # closing waits for every handler, so none outlives its test
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-
-    def do_GET(self) -> None:
-        """``/v1/models``, which says that a server is there and which models it has."""
-        listed = {"object": "list", "data": [{"id": "fake-model-2026", "object": "model"}]}
-        self._answer(raw(json.dumps(listed)))
-
-    def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        body = json.loads(self.rfile.read(length))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = self.server.model.take_reply(SeenRequest(self.path, headers, body))
-        if reply.kind == "hang":
-            self.server.model.wait_for_close()
-        elif reply.kind == "reset":
-            # Lingering for zero seconds turns the close into a reset.
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-        else:
-            self._answer(reply)
-
-    def _answer(self, reply: Reply) -> None:
-        self.send_response(reply.status)
-        for name, value in reply.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(reply.body)))
-        self.end_headers()
-        self.wfile.write(reply.body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing: a test's output is its failures."""
+        return self.told() or self._default

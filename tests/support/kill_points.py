@@ -23,17 +23,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from unittest.mock import patch
 
 from structlog.testing import capture_logs
 
 from tests.support.builders import World
 from tests.support.external_calls import Fault, Point, When
+from tests.support.fake_gateway import FakeGateway
 from tests.support.fake_model import FakeModel
 from tests.support.invariants import not_stored, violations, watch_closings
-from tests.support.kill_scenarios import GAP_S, SCENARIOS, TOLD_FILE, WORK_OFF, Args, Scenario
+from tests.support.kill_scenarios import (
+    GAP_S,
+    GATEWAY_URL,
+    SCENARIOS,
+    TAKEN_FILE,
+    TOLD_FILE,
+    WORK_OFF,
+    Args,
+    Scenario,
+)
 from tests.support.servers import PostgresServer, RedisServer
 from tests.support.time_travel import pass_time
 from timer_service.audit import Auditor
+from timer_service.demo.gateway import Sent
+from timer_service.demo.loopback_server import Request
 from timer_service.errors import TimerServiceError
 from timer_service.ids import BusinessId
 from timer_service.pacer import GRACE_MS, LEASE_MS
@@ -71,6 +84,20 @@ class Run:
                 yield f"it logged {one['error']}: {one['says']}"
             if one.get("raised", "DatabaseUnavailable") not in _FORESEEN:
                 yield f"it raised {one['raised']}: {one['says']}"
+
+
+class NotingGateway(FakeGateway):
+    """A gateway that notes in a file which of our messages it took."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def note(self, request: Request, sent: Sent | None) -> None:
+        super().note(request, sent)
+        if sent is not None:
+            with (self._folder / TAKEN_FILE).open("a") as lines:
+                lines.write(f"{sent.our_id}\n")
 
 
 class Runner:
@@ -133,6 +160,9 @@ class KillPoints:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="timer-kill-points-"))
         self._told_file = Path(folder) / "told"
         self._files = Path(folder) / "files"
+        self._files.mkdir()
+        gateway = self._stack.enter_context(NotingGateway(self._files))
+        self._stack.enter_context(patch.dict(os.environ, {GATEWAY_URL: gateway.url}))
         environ = {
             "TIMER_DATABASE_URL": url,
             "TIMER_REDIS_URL": redis.url,
@@ -176,6 +206,7 @@ class KillPoints:
             *run.complaints(),
             *self._wrong_afterwards(scenario, args, run, has_hung=point.fault is Fault.HANG),
             *self._wrong_in_the_end(args),
+            *(f"in the end: {one}" for one in scenario.end(self.world, args)),
         ]
 
     def _wrong_afterwards(

@@ -26,7 +26,7 @@ import structlog
 from tests.support.external_calls import Fuse, Point, watching
 from tests.support.kill_scenarios import ACTS
 from tests.support.waiting import wait_until
-from timer_service import summarize_job, wiring
+from timer_service import send_job, summarize_job, wiring
 from timer_service.closing import Closer
 from timer_service.database import Database
 from timer_service.errors import DatabaseUnavailable
@@ -67,6 +67,7 @@ def build() -> Process:
     web, jobs = wiring.build_web(settings), wiring.job_services()
     sweeper = wiring.build_listener(settings).sweeper
     summarize_job._worker()
+    send_job._sender()
     openai_model._trusted()
     for database in (web.database, jobs.database, sweeper._database):
         wait_until(partial(_answers, database), within_s=60, what="Postgres answers in time")

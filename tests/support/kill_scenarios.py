@@ -3,7 +3,7 @@
 ``prepare`` runs in the test's process and returns what ``act`` needs, as JSON. ``act`` runs in a
 process that may not survive it, and, where a gateway would repeat what was not answered, again in
 the test's own. What must hold afterwards is `invariants`; ``check`` adds what only this scenario
-can know.
+can know, and ``end`` what must hold once everybody has said what they know.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from tests.support.builders import DANA, NOAM, World
 from tests.support.time_travel import pass_time
 from timer_http.webhook_delivery import Delivery
-from timer_service import rebuild
+from timer_service import messages, rebuild
 from timer_service.callback_job import call_back
 from timer_service.closing import Closer
 from timer_service.connection_directory import ConnectionDirectory, KnownConnection
@@ -36,13 +36,16 @@ from timer_service.live_chats import Arm, ClaimResult, LiveChats
 from timer_service.messages import (
     ChangeKind,
     ContactIds,
+    DeliveryStatus,
     InboundMessage,
     MessageChange,
     OwnMessage,
     ProviderName,
 )
+from timer_service.outgoing import Decision, MessageToSend, Outbox
 from timer_service.pacer import LEASE_MS
 from timer_service.secret_box import SecretBox
+from timer_service.send_job import send_message
 from timer_service.service import TimerService
 from timer_service.spool import Spool, SpoolFull
 from timer_service.spool_announcements import SpoolAnnouncements
@@ -55,6 +58,8 @@ Args = dict[str, Any]
 
 GAP_S = 900
 TOLD_FILE = "KILL_POINTS_TOLD_FILE"
+GATEWAY_URL = "KILL_POINTS_GATEWAY"
+TAKEN_FILE = "taken"
 META = ProviderName.META
 CALLBACK = f"{__name__}.note_closed"
 LID = ContactIds(lid="77000000000001")
@@ -82,6 +87,7 @@ class Scenario:
     repeats: bool = False
     keeps_others_waiting: bool = False
     check: Callable[[World, Args], Iterator[str]] = lambda _world, _args: iter(())
+    end: Callable[[World, Args], Iterator[str]] = lambda _world, _args: iter(())
 
 
 def note_closed(session: dict[str, Any]) -> None:
@@ -430,6 +436,89 @@ def _check_spooled(world: World, args: Args) -> Iterator[str]:
         spool.close()
 
 
+# a program has a message sent, and asks again with the same reference until it is answered
+
+
+def _prepare_line(world: World) -> Args:
+    values = {"base_url": os.environ[GATEWAY_URL], "secrets": {"access_token": "token"}}
+    world.administration.change_connection(world.business_id, world.connection_id, values)
+    world.record(_message("first", DANA))
+    return _args(world, "first", business=str(world.business_id))
+
+
+def _queue(services: Services, args: Args) -> object:
+    outbox = Outbox(services.database, services.intake, services.intake._follow_up)
+    new = MessageToSend(
+        connection_id=UUID(args["connection"]), to=DANA.phone, text="It is.", client_ref="order-1"
+    )
+    return outbox.send(BusinessId(UUID(args["business"])), new)
+
+
+def taken(args: Args) -> list[str]:
+    """Return the ids of ours that the gateway took, each as often as it took it."""
+    file = Path(args["files"]) / TAKEN_FILE
+    return file.read_text().split() if file.exists() else []
+
+
+def _sent(world: World) -> list[tuple[str, str]]:
+    rows = world.read(
+        "SELECT m.id, m.status FROM messages m JOIN sends s ON s.message_id = m.id ORDER BY m.id"
+    )
+    return [(str(row["id"]), row["status"]) for row in rows]
+
+
+def _check_queued(world: World, args: Args) -> Iterator[str]:
+    sent = _sent(world)
+    if [status for _, status in sent] != ["sent"]:
+        yield f"expected one message that is sent, found {sent}"
+    yield from _check_sent(world, args)
+
+
+# a worker sends it
+
+
+def _prepare_queued(world: World) -> Args:
+    args = _prepare_line(world)
+    _queue(world, args)
+    ((message_id, _),) = _sent(world)
+    world.queue_redis.flushdb()  # the worker has the job
+    return {**args, "message": message_id}
+
+
+def _send(_services: Services, args: Args) -> None:
+    send_message(args["message"], 1)
+
+
+def _check_sent(world: World, args: Args) -> Iterator[str]:
+    """Say what is wrong while nobody but the worker has said anything."""
+    for message_id, status in _sent(world):
+        times = taken(args).count(message_id)
+        if times > 1:
+            yield f"a message was sent {times} times"
+        if status not in {"sent", "unknown"}:
+            yield f"a message is {status} when everybody has done their work"
+        if status == "sent" and times == 0:
+            yield "a message is lost: it says it was sent"
+
+
+def _end_sent(world: World, args: Args) -> Iterator[str]:
+    """Let the gateway tell of what it took, and a person give up the rest."""
+    outbox = Outbox(world.database, world.intake, world.follow_up)
+    for message_id, status in _sent(world):
+        if message_id in taken(args):
+            told = DeliveryStatus(
+                provider_message_id=f"wamid.{message_id}",
+                status=messages.Delivery.DELIVERED,
+                message_id=UUID(message_id),
+            )
+            world.record(told)
+        elif status == "unknown":
+            outbox.decide(world.business_id, UUID(message_id), Decision.FAILED)
+    for _, status in _sent(world):
+        if status not in {"delivered", "failed"}:
+            yield f"a message is {status} for good"
+
+
 def work_off(_services: Services, args: Args) -> None:
     """Run jobs by their ids, each twice: every job may run twice."""
     for job_id in args["jobs"]:
@@ -437,6 +526,8 @@ def work_off(_services: Services, args: Args) -> None:
         for _ in range(2):
             if kind == "summarize":
                 summarize_session(rest[0], int(attempt))
+            elif kind == "send":
+                send_message(rest[0], int(attempt))
             else:
                 call_back(rest[0], rest[1], int(attempt))
 
@@ -460,8 +551,12 @@ SCENARIOS = {
         keeps_others_waiting=True,
         check=_check_spooled,
     ),
+    "queue_message": Scenario(
+        _prepare_line, _queue, repeats=True, check=_check_queued, end=_end_sent
+    ),
+    "send": Scenario(_prepare_queued, _send, check=_check_sent, end=_end_sent),
 }
-"""Every duty there is; a new one (sending) is a new line here."""
+"""Every duty there is; a new one is a new line here."""
 
 WORK_OFF = "work_off"
 ACTS = {WORK_OFF: work_off, **{name: one.act for name, one in SCENARIOS.items()}}

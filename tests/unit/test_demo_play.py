@@ -16,8 +16,8 @@ from rich.console import Console
 
 from tests.support.waiting import wait_until
 from timer_service.demo import story, traffic
-from timer_service.demo.api import SessionSeen, UnexpectedAnswer
-from timer_service.demo.gateways import Gateway, Webhook
+from timer_service.demo.api import Link, SessionSeen, UnexpectedAnswer
+from timer_service.demo.gateway import Gateway, Webhook
 
 JSON_CHAT = """{"conversations": [{"provider": "meta",
   "cast": [{"name": "Dana", "phone": "972500001005"}],
@@ -31,6 +31,8 @@ class FakeApi:
         self.businesses: list[str] = []
         self.changes: list[dict[str, object]] = []
         self.links = 0
+        self.base_url = ""
+        self.sent: list[tuple[str, str, str]] = []
         self.ids_delivered: list[str | None] = []
         self.answers: list[int | Exception] = []
 
@@ -56,10 +58,15 @@ class FakeApi:
         assert business_id
         self.changes.append(values)
 
-    def link(self, business_id: UUID, gateway: Gateway) -> str:
+    def link(self, business_id: UUID, gateway: Gateway, *, base_url: str = "") -> Link:
         assert business_id
         self.links += 1
-        return f"/webhooks/{gateway.provider.value}"
+        self.base_url = base_url
+        return Link(uuid4(), f"https://shop.example/webhooks/{gateway.provider.value}")
+
+    def send(self, business_id: UUID, link: Link, to: str, text: str) -> None:
+        assert business_id
+        self.sent.append((link.path, to, text))
 
     def active_chats_count(self, business_id: UUID) -> int:
         assert business_id
@@ -197,7 +204,8 @@ def test_three_customers_talk_from_the_start(api: FakeApi, talk: Callable[..., N
     talk(lambda: len(api.ids_delivered) >= 3, idle_gap_s=3600)
     assert len(set(api.ids_delivered)) == len(api.ids_delivered)
     assert api.businesses == [traffic.BUSINESS_NAME]
-    assert api.links == 2
+    assert api.links == 4
+    assert api.base_url.startswith("http://127.0.0.1:")
 
 
 def test_a_business_that_is_there_already_is_used_again_with_the_present_gap(
@@ -213,7 +221,7 @@ def test_a_connection_that_was_deleted_is_made_again(
     api: FakeApi, talk: Callable[..., None]
 ) -> None:
     api.answers = [200, 401]
-    talk(lambda: api.links >= 4)
+    talk(lambda: api.links >= 8)
 
 
 def test_traffic_waits_for_a_service_that_is_not_up_yet(
@@ -224,10 +232,10 @@ def test_traffic_waits_for_a_service_that_is_not_up_yet(
     troubles: list[Exception] = [httpx2.ConnectError("no"), UnexpectedAnswer("503")]
     link = api.link
 
-    def troubled(business_id: UUID, gateway: Gateway) -> str:
+    def troubled(*args: object, **more: object) -> Link:
         if troubles:
             raise troubles.pop()
-        return link(business_id, gateway)
+        return link(*args, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(api, "link", troubled)
     talk(lambda: api.ids_delivered)

@@ -37,6 +37,7 @@ SESSION_FIELDS = [
     "summary",
     "context",
     "order_details",
+    "service_window",
 ]
 SUMMARY_FIELDS = [
     "status",
@@ -69,7 +70,8 @@ def row(**changes: Any) -> Any:
     return {
         **empty, **ids, "provider": "meta", "customer_wa_id": "972500000001", "number": 1,
         "state": "open", "started_at": AT, "deadline_at": AT + timedelta(seconds=900),
-        "message_count": 1, "context": {}, "order_details": {}, **changes,
+        "message_count": 1, "context": {}, "order_details": {},
+        "window_began_at": AT, "read_at": AT, **changes,
     }  # fmt: skip
 
 
@@ -153,6 +155,33 @@ def test_a_contact_shows_its_best_id(ids: list[list[str]] | None, shown: str) ->
             "session_count": 1,
             "created_at": AT,
             "ids": ids,
+            "windows": None,
+            "read_at": AT,
         }
     )
     assert contact.customer_wa_id == shown
+
+
+@pytest.mark.parametrize(
+    ("ago", "window"),
+    [
+        (timedelta(0), (True, "customer_wrote")),
+        (timedelta(hours=23, minutes=59), (True, "customer_wrote")),
+        (timedelta(hours=24), (False, "expired")),
+        (None, (False, "never_wrote")),
+    ],
+)
+@pytest.mark.parametrize("provider", ["meta", "twilio"])
+def test_the_service_window_is_open_for_a_day_after_the_customers_last_message(
+    provider: str, ago: timedelta | None, window: tuple[bool, str]
+) -> None:
+    began_at = None if ago is None else AT - ago
+    told = Session.of(row(provider=provider, window_began_at=began_at)).service_window
+    assert told is not None
+    assert (told.is_open, told.reason) == window
+    assert told.closes_at == (None if began_at is None else began_at + timedelta(hours=24))
+
+
+@pytest.mark.parametrize("provider", ["waha", "baileys"])
+def test_where_whatsapps_own_api_is_not_used_there_is_no_window(provider: str) -> None:
+    assert Session.of(row(provider=provider, window_began_at=None)).service_window is None

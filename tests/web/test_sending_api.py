@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.support.twilio_requests import twilio_headers, twilio_status
 from tests.web.shop import Shop
+from timer_service.clock import utc_now
 from timer_service.job_queue import SENDS_QUEUE, SendJob
 from timer_service.wiring import WebServices
 
@@ -147,6 +149,55 @@ def test_the_window_is_the_customers_in_whatever_form_the_number_is_written(shop
     connection = shop.connect("meta")
     shop.record(connection, "olá", customer_wa_id="551187654321")
     assert send(shop, connection, to="5511987654321").status_code == 202
+
+
+@pytest.mark.parametrize("provider", ["meta", "twilio"])
+def test_the_window_is_shown_with_the_session_and_the_contact(shop: Shop, provider: str) -> None:
+    account = {"external_id": f"AC{uuid4().hex}:+15550009999"} if provider == "twilio" else {}
+    connection = linked(shop, provider, **account)
+    (session,) = shop.sessions
+    window = session["service_window"]
+    assert (window["is_open"], window["reason"]) == (True, "customer_wrote")
+    closes_at = datetime.fromisoformat(window["closes_at"])
+    wrote_at = datetime.fromisoformat(session["last_customer_message_at"])
+    assert closes_at - wrote_at == timedelta(hours=24)
+    contact = shop.get(f"/api/contacts/{session['contact_id']}").json
+    named = {"connection_id": connection["id"], "provider": provider, "service_window": window}
+    assert contact["service_windows"] == [named]
+    assert shop.get("/api/contacts").json["items"][0]["service_windows"] == [named]
+
+
+@pytest.mark.parametrize("provider", ["meta", "twilio"])
+def test_a_window_that_has_closed_says_so_and_refuses_free_text_by_naming_templates(
+    shop: Shop, provider: str
+) -> None:
+    account = {"external_id": f"AC{uuid4().hex}:+15550009999"} if provider == "twilio" else {}
+    connection = shop.connect(provider, **account)
+    sent_at = (utc_now() - timedelta(hours=30)).isoformat()
+    shop.record(connection, "hi", sent_at=sent_at)
+    (session,) = shop.sessions
+    assert session["service_window"]["is_open"] is False
+    assert session["service_window"]["reason"] == "expired"
+    refused = send(shop, connection, connection_id=None, to=None, session_id=session["id"])
+    assert refused.status_code == 422
+    assert "template" in refused.json["errors"][0]["message"]
+
+
+def test_a_chat_the_business_began_says_that_the_customer_never_wrote(shop: Shop) -> None:
+    connection = shop.connect("meta")
+    shop.record(connection, "hello", direction="out")
+    (session,) = shop.sessions
+    never = {"is_open": False, "closes_at": None, "reason": "never_wrote"}
+    assert session["service_window"] == never
+
+
+@pytest.mark.parametrize("provider", ["waha", "baileys"])
+def test_no_window_is_shown_where_there_is_none(shop: Shop, provider: str) -> None:
+    linked(shop, provider)
+    (session,) = shop.sessions
+    assert session["service_window"] is None
+    contact = shop.get(f"/api/contacts/{session['contact_id']}").json
+    assert contact["service_windows"] == []
 
 
 @pytest.mark.parametrize("provider", ["waha", "baileys"])

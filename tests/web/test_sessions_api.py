@@ -20,7 +20,7 @@ SESSION_FIELDS = {
     "id", "business_id", "connection_id", "provider", "contact_id", "customer_wa_id",
     "customer_name", "number", "is_open", "state", "status", "started_at", "last_message_at",
     "last_customer_message_at", "deadline_at", "closed_at", "close_reason", "close_lateness_ms",
-    "message_count", "summary_created", "summary", "context", "order_details",
+    "message_count", "summary_created", "summary", "context", "order_details", "service_window",
 }  # fmt: skip
 MESSAGE_FIELDS = {
     "id", "session_id", "provider_message_id", "direction", "author", "type", "text", "media",

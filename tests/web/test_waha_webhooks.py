@@ -10,8 +10,6 @@ from werkzeug.test import TestResponse
 
 from tests.web.shop import Shop, path_of, waha_body, waha_signature
 from tests.web.test_webhooks import LIMIT, Counted
-from timer_service.errors import DatabaseUnavailable
-from timer_service.wiring import WebServices
 
 CUSTOMER = "972500000001@c.us"
 OURS = {"fromMe": True, "from": "15550009999@c.us", "to": CUSTOMER}
@@ -183,30 +181,6 @@ def test_a_sessions_status_is_shown_as_the_connections(
     assert shop.get(f"/api/connections/{line['id']}").json["status"] == shown
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'"text"', b"[" * 100_000, b"null"])
-def test_an_authentic_body_that_cannot_be_parsed_is_400(
-    client: FlaskClient, line: dict[str, Any], body: bytes
-) -> None:
-    counted = Counted()
-    answer = post(client, line, body)
-    assert (answer.status_code, answer.mimetype) == (400, "application/problem+json")
-    assert counted.since() == {("waha", "malformed"): 1}
-
-
 def test_a_body_over_4_mb_is_413(client: FlaskClient, line: dict[str, Any]) -> None:
     assert post(client, line, b" " * (LIMIT + 1)).status_code == 413
     assert post(client, line, waha_body("carmel").ljust(LIMIT)).status_code == 200
-
-
-def test_postgres_away_is_503_so_that_waha_tries_again(
-    client: FlaskClient,
-    line: dict[str, Any],
-    services: WebServices,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise DatabaseUnavailable("away")
-
-    monkeypatch.setattr(type(services.directory), "of_provider", fail)
-    answer = post(client, line, waha_body("carmel"))
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")

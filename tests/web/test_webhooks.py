@@ -313,19 +313,6 @@ def test_a_connections_proof_is_worth_nothing_once_it_is_deleted(
 # both
 
 
-def test_five_deliveries_of_one_message_store_it_once(
-    client: FlaskClient, meta_shop: Shop, baileys_shop: Shop
-) -> None:
-    meta_one, baileys_one = meta_shop.connections["meta"], meta_shop.connections["baileys"]
-    for _ in range(5):
-        body = meta_body(meta_one["external_id"])
-        assert post_meta(client, body, meta_one["secrets"]["app_secret"]).status_code == 200
-        token = baileys_one["secrets"]["token"]
-        answer = post_baileys(client, baileys_one, evolution_body("carmel"), token)
-        assert answer.status_code == 200
-    assert [one["message_count"] for one in meta_shop.sessions] == [1, 1]
-
-
 def test_forty_first_messages_at_once_open_one_session(
     client: FlaskClient, baileys_shop: Shop
 ) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +17,7 @@ import httpx2
 from pydantic import BaseModel, ConfigDict
 
 from timer_service import clock
-from timer_service.demo.gateways import Gateway, Webhook
+from timer_service.demo.gateway import Gateway, Webhook
 from timer_service.errors import TimerServiceError
 from timer_service.messages import ProviderName
 
@@ -65,6 +66,19 @@ class SessionSeen(BaseModel):
     summary: SummarySeen | None
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A gateway's number as the service has it: its connection, and where its webhooks go."""
+
+    connection_id: UUID
+    webhook_url: str
+
+    @property
+    def path(self) -> str:
+        """The path of the address: its host is the public one, which may not be reachable."""
+        return urlsplit(self.webhook_url).path
+
+
 class DemoApi:
     """The service at ``base_url``, spoken to with the admin key."""
 
@@ -106,30 +120,38 @@ class DemoApi:
         """Change a business's settings."""
         self._call("PATCH", f"/api/businesses/{business_id}", body=values)
 
-    def link(self, business_id: UUID, gateway: Gateway) -> str:
-        """Connect a gateway's number, unless it is, and return the path its webhooks go to."""
-        path = self._find_connection(business_id, gateway)
-        if path is None:
-            body = {
+    def link(self, business_id: UUID, gateway: Gateway, *, base_url: str = "") -> Link:
+        """Connect a gateway's number, or find it again and tell where its API is now."""
+        known = self._find_connection(business_id, gateway)
+        body = {"base_url": base_url, "secrets": dict(gateway.secrets)}
+        if known is None:
+            body |= {
                 "provider": gateway.provider.value,
                 "external_id": gateway.external_id,
                 "name": gateway.name,
-                "secrets": dict(gateway.secrets),
             }
             answer = self._call("POST", "/api/connections", body=body, business_id=business_id)
-            path = _path_of(answer)
+        else:
+            path = f"/api/connections/{known}"
+            answer = self._call("PATCH", path, body=body, business_id=business_id)
+        link = Link(UUID(answer["id"]), str(answer["webhook_url"]))
         linked = gateway.linked_webhook(clock.utc_now())
         if linked is not None:
-            self.deliver(path, linked)
-        return path
+            self.deliver(link.path, linked)
+        return link
 
     def _find_connection(self, business_id: UUID, gateway: Gateway) -> str | None:
         page = self._call("GET", "/api/connections", business_id=business_id, limit=_PAGE)
         for connection in page["items"]:
             named = (connection["provider"], connection["external_id"])
             if named == (gateway.provider.value, gateway.external_id):
-                return _path_of(connection)
+                return str(connection["id"])
         return None
+
+    def send(self, business_id: UUID, link: Link, to: str, text: str) -> None:
+        """Have the service send a text, as an agent's program would."""
+        body = {"connection_id": str(link.connection_id), "to": to, "text": text, "author": "agent"}
+        self._call("POST", "/api/messages", body=body, business_id=business_id)
 
     def active_chats_count(self, business_id: UUID) -> int:
         """Return how many chats are active."""
@@ -162,8 +184,3 @@ class DemoApi:
                 "Check the admin key and the web process's log"
             )
         return response.json()
-
-
-def _path_of(connection: Mapping[str, Any]) -> str:
-    """Return the path of a webhook URL: its host is the public one, which may not be reachable."""
-    return urlsplit(str(connection["webhook_url"])).path

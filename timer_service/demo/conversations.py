@@ -10,10 +10,11 @@
          {"by": "agent", "after_s": 45, "text": "Hi {first}, from 8 to 15"},
          {"by": "customer", "after_s": 20, "type": "image", "text": "this one?"}]}]}
 
-``after_s`` is the pause before a turn as it was in life, ``provider`` is ``meta`` or ``baileys``,
-``type`` is ``text``, ``image``, ``video``, ``voice``, ``document`` or ``sticker``. Any of the cast
-may play the customer; ``{first}`` becomes their first name. A WhatsApp export (``.txt``) is one
-conversation: whoever wrote first is the customer, everybody else the business.
+``after_s`` is the pause before a turn as it was in life, ``provider`` is ``meta``,
+``baileys`` or ``waha``, ``type`` is ``text``, ``image``, ``video``, ``voice``, ``document`` or
+``sticker``. Any of the cast may play the customer; ``{first}`` becomes their first name. A
+WhatsApp export (``.txt``) is one conversation: whoever wrote first is the customer, everybody else
+the business.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Conversation:
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
-    provider: Literal[ProviderName.META, ProviderName.BAILEYS]
+    provider: Literal[ProviderName.META, ProviderName.BAILEYS, ProviderName.WAHA]
     cast: Annotated[tuple[Person, ...], Field(min_length=1)]
     turns: Annotated[tuple[Turn, ...], Field(min_length=1)]
     starts_after_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0

@@ -27,7 +27,8 @@ from timer_service.demo.conversations import (
     packaged_conversations,
     read_conversations,
 )
-from timer_service.demo.gateways import Gateway, Webhook, demo_gateways
+from timer_service.demo.gateway import Gateway, Webhook
+from timer_service.demo.gateways import demo_gateways
 from timer_service.demo.pacing import LIFE_IDLE_GAP_S, Cue, pace
 from timer_service.demo.report import Expected, find_problems, is_settled, print_report
 from timer_service.demo.timeline import Timeline
@@ -146,7 +147,7 @@ class _Story:
         for conversation in self._conversations:
             gateway = gateways[conversation.provider]
             if gateway.external_id not in paths:
-                paths[gateway.external_id] = self._api.link(business_id, gateway)
+                paths[gateway.external_id] = self._api.link(business_id, gateway).path
             person = conversation.cast[0]
             cues = pace(
                 conversation.turns_with(person),

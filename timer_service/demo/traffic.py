@@ -1,7 +1,8 @@
 """Keeps a demo business busy: three to eight chats active, new ones starting, others going quiet.
 
 `timer-service up --demo` runs ``keep_talking`` beside the other processes. It speaks HTTP only, as
-the gateways would, and like them delivers again what was not acknowledged.
+the gateways would, and like them delivers again what was not acknowledged. What the service sends
+to its customers is taken by a `gateway_server` in the same process.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx2
@@ -20,9 +23,11 @@ from rich.console import Console
 from rich.text import Text
 
 from timer_service import clock
-from timer_service.demo.api import DemoApi, UnexpectedAnswer
+from timer_service.demo.api import DemoApi, Link, UnexpectedAnswer
 from timer_service.demo.conversations import Conversation, Person, packaged_conversations
-from timer_service.demo.gateways import Gateway, demo_gateways
+from timer_service.demo.gateway import Gateway, Webhook
+from timer_service.demo.gateway_server import GatewayServer, as_in_life
+from timer_service.demo.gateways import demo_gateways
 from timer_service.demo.pacing import Cue, pace
 from timer_service.messages import ProviderName
 
@@ -30,6 +35,7 @@ BUSINESS_NAME = "Café Carmel (demo)"
 _FEWEST, _MOST = 3, 8
 _AWAY_S = 1.0
 """How long to wait before trying again what the service did not take."""
+_TWILIO_SHARE = 0.3
 _RETHINK_SHARE = 0.25
 """How often to consider starting a chat, in idle gaps."""
 
@@ -41,30 +47,63 @@ def keep_talking(base_url: str, admin_key: str, *, idle_gap_s: int, stop: thread
     a restart proves itself with what the connections already know. Survives the service being away,
     and makes anew what somebody deleted.
     """
-    gateways = demo_gateways(admin_key.encode())
-    with DemoApi(base_url, admin_key) as api:
-        paths = _prepare(api, gateways, idle_gap_s, stop)
+    with (
+        DemoApi(base_url, admin_key) as api,
+        GatewayServer(course=as_in_life()) as server,
+    ):
+        shop = _prepare(api, admin_key, server, idle_gap_s, stop)
         console = Console()
         console.print(Text(f"{BUSINESS_NAME} is busy: watch it at {base_url}/"), soft_wrap=True)
-        while paths:
-            _Traffic(api, gateways, paths, idle_gap_s, stop).run()
-            paths = _prepare(api, gateways, idle_gap_s, stop)
+        while shop is not None:
+            _Traffic(api, shop, idle_gap_s, stop).run()
+            shop = _prepare(api, admin_key, server, idle_gap_s, stop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A number of the business: whose webhooks it brings, and what the service knows it as."""
+
+    gateway: Gateway
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class _Shop:
+    business_id: UUID
+    lines: dict[ProviderName, _Line]
 
 
 def _prepare(
     api: DemoApi,
-    gateways: dict[ProviderName, Gateway],
+    admin_key: str,
+    server: GatewayServer,
     idle_gap_s: int,
     stop: threading.Event,
-) -> dict[ProviderName, str]:
-    """Return the webhook path of each gateway, empty if told to stop before that."""
+) -> _Shop | None:
+    """Return the business with its numbers, each of which may be sent by; None if told to stop."""
     while not stop.is_set():
         try:
             business_id = _find_or_make_business(api, idle_gap_s)
-            return {name: api.link(business_id, one) for name, one in gateways.items()}
+            lines = {}
+            for name, one in demo_gateways(admin_key.encode()).items():
+                link = api.link(business_id, one, base_url=server.url)
+                gateway = one.at(link.webhook_url)
+                server.serve(gateway, partial(_tell, api, link))
+                lines[name] = _Line(gateway, link)
+            return _Shop(business_id, lines)
         except (httpx2.HTTPError, UnexpectedAnswer):
             stop.wait(_AWAY_S)
-    return {}
+    return None
+
+
+def _tell(api: DemoApi, link: Link, url: str | None, webhook: Webhook) -> bool:
+    """Post what a gateway tells of a message; tell whether it was acknowledged."""
+    parts = urlsplit(url or link.webhook_url)
+    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    try:
+        return api.deliver(path, webhook) == httpx2.codes.OK
+    except httpx2.HTTPError:
+        return False
 
 
 def _find_or_make_business(api: DemoApi, idle_gap_s: int) -> UUID:
@@ -86,7 +125,7 @@ class _Chat:
     next_s: float
     tie: int
     person: Person = field(compare=False)
-    gateway: Gateway = field(compare=False)
+    line: _Line = field(compare=False)
     cues: Iterator[Cue] = field(compare=False)
     cue: Cue | None = field(compare=False)
 
@@ -97,14 +136,12 @@ class _Traffic:
     def __init__(
         self,
         api: DemoApi,
-        gateways: dict[ProviderName, Gateway],
-        paths: dict[ProviderName, str],
+        shop: _Shop,
         idle_gap_s: int,
         stop: threading.Event,
     ) -> None:
         self._api = api
-        self._gateways = gateways
-        self._paths = paths
+        self._shop = shop
         self._idle_gap_s = idle_gap_s
         self._stop = stop
         self._random = random.Random()  # noqa: S311 - variety, not secrecy
@@ -155,11 +192,17 @@ class _Traffic:
                 next_s=now_s,
                 tie=next(self._ties),
                 person=person,
-                gateway=self._gateways[conversation.provider],
+                line=self._shop.lines[self._carrier(conversation.provider)],
                 cues=cues,
                 cue=next(cues),
             ),
         )
+
+    def _carrier(self, provider: ProviderName) -> ProviderName:
+        """Let what goes by WhatsApp's own API go by Twilio now and then, which offers the same."""
+        if provider is ProviderName.META and self._random.random() < _TWILIO_SHARE:
+            return ProviderName.TWILIO
+        return provider
 
     def _vary(self, conversation: Conversation, person: Person) -> list[Cue]:
         """Pace a conversation; now and then the customer just stops answering."""
@@ -179,11 +222,13 @@ class _Traffic:
 
     def _deliver(self, chat: _Chat, cue: Cue) -> bool:
         """Deliver until acknowledged, as a gateway does; False if told to stop before that."""
-        webhook = chat.gateway.webhook(chat.person, cue.turn, clock.utc_now())
-        path = self._paths[chat.gateway.provider]
+        gateway, link = chat.line.gateway, chat.line.link
+        if gateway.provider is ProviderName.TWILIO and not cue.turn.is_customers:
+            return self._answer(chat, cue)
+        webhook = gateway.webhook(chat.person, cue.turn, clock.utc_now())
         while not self._stop.is_set():
             try:
-                status = self._api.deliver(path, webhook)
+                status = self._api.deliver(link.path, webhook)
                 if status == httpx2.codes.OK:
                     return True
                 if httpx2.codes.is_client_error(status):
@@ -192,3 +237,14 @@ class _Traffic:
                 pass
             self._stop.wait(_AWAY_S)
         return False
+
+    def _answer(self, chat: _Chat, cue: Cue) -> bool:
+        """Have the service send an agent's answer, where nobody can give one from a phone."""
+        text = cue.turn.text or "…"
+        try:
+            self._api.send(self._shop.business_id, chat.line.link, chat.person.phone, text)
+        except UnexpectedAnswer:
+            raise _Refused from None
+        except httpx2.HTTPError:
+            pass  # nobody types an answer twice
+        return not self._stop.is_set()

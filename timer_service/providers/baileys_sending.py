@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from timer_service.errors import InvalidInput, MalformedPayload
 from timer_service.messages import SendFailure
 from timer_service.providers.json_body import (
     JsonObject,
@@ -14,7 +13,6 @@ from timer_service.providers.json_body import (
     as_list,
     as_object,
     as_text,
-    read_json,
 )
 from timer_service.providers.sending import (
     Accepted,
@@ -25,29 +23,23 @@ from timer_service.providers.sending import (
     Pace,
     Refused,
     SendAnswer,
+    Takes,
     Unclear,
     class_by_status,
     json_request,
-    refuse_template,
 )
-
-_MEDIA = frozenset({"image", "video", "document", "audio"})
 
 
 class BaileysSender:
     """The ``Sender`` for Baileys behind the Evolution API."""
 
+    takes = Takes(
+        "Evolution",
+        ids=frozenset({"phone", "lid"}),
+        media=frozenset({"image", "video", "document", "audio"}),
+    )
     # WhatsApp bans numbers that send like machines.
     pace = Pace(per_s=1, burst=3)
-    has_service_window = False
-
-    def check(self, message: Outgoing) -> None:
-        """Refuse a business-scoped id and templates."""
-        if message.to.phone is None and message.to.lid is None:
-            raise InvalidInput("Evolution takes a phone number or a hidden id", field="to")
-        refuse_template(message)
-        if message.media is not None and message.type not in _MEDIA:
-            raise InvalidInput("expected image, video, document or audio", field="media.type")
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make ``POST /message/sendText/{instance}``, or ``sendMedia`` with an address."""
@@ -73,10 +65,9 @@ class BaileysSender:
 
     def read(self, answer: GatewayAnswer) -> SendAnswer:
         """Class by HTTP's status and Evolution's words: nearly all its faults are 400."""
-        try:
-            document = as_object(read_json(answer.body))
-        except MalformedPayload:
-            return Unclear(answer.status) if answer.is_success else class_by_status(answer)
+        document = answer.document
+        if not document:
+            return class_by_status(answer)
         if answer.is_success:
             return Accepted(as_id(as_object(document.get("key")).get("id")))
         if as_text(document.get("code")) == "LICENSE_REQUIRED":

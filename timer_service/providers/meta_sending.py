@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from timer_service.errors import InvalidInput, MalformedPayload
 from timer_service.messages import SendFailure
-from timer_service.providers.json_body import as_id, as_integer, as_list, as_object, read_json
+from timer_service.providers.json_body import as_id, as_integer, as_list, as_object
 from timer_service.providers.sending import (
     Accepted,
     Account,
@@ -16,6 +15,7 @@ from timer_service.providers.sending import (
     Pace,
     Refused,
     SendAnswer,
+    Takes,
     Unclear,
     class_by_status,
     json_request,
@@ -24,8 +24,6 @@ from timer_service.providers.sending import (
 VERSION = "v23.0"
 BASE_URL = f"https://graph.facebook.com/{VERSION}"
 """A connection's ``base_url`` takes its place, version included."""
-LONGEST_TEXT = 4096
-_MEDIA = frozenset({"image", "video", "document", "audio"})
 
 _FAILURES = {
     **dict.fromkeys((4, 80007, 130429, 131056), SendFailure.RATE),
@@ -44,21 +42,15 @@ _SERVER_FAULT = 500
 class MetaSender:
     """The ``Sender`` for the Cloud API."""
 
+    takes = Takes(
+        "Meta",
+        ids=frozenset({"phone", "bsuid"}),
+        media=frozenset({"image", "video", "document", "audio"}),
+        longest_text=4096,
+        template=("name", "language"),
+    )
     # 80 a second are allowed per number, 20 where it also lives in the Business app.
     pace = Pace(per_s=20, burst=40)
-    has_service_window = True
-
-    def check(self, message: Outgoing) -> None:
-        """Refuse a hidden id, a text that is too long, a template without name or language."""
-        if message.to.phone is None and message.to.bsuid is None:
-            raise InvalidInput("Meta takes a phone number or a business-scoped id", field="to")
-        if len(message.text) > LONGEST_TEXT:
-            raise InvalidInput(f"Meta takes {LONGEST_TEXT} characters at most", field="text")
-        template = message.template
-        if template is not None and not (template.get("name") and template.get("language")):
-            raise InvalidInput("at Meta a template has a name and a language", field="template")
-        if message.media is not None and message.type not in _MEDIA:
-            raise InvalidInput("expected image, video, document or audio", field="media.type")
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make ``POST /{phone_number_id}/messages``; our id comes back in every status."""
@@ -78,10 +70,7 @@ class MetaSender:
 
     def read(self, answer: GatewayAnswer) -> SendAnswer:
         """Class by the error's code: limits come as HTTP 400."""
-        try:
-            document = as_object(read_json(answer.body))
-        except MalformedPayload:
-            return Unclear(answer.status) if answer.is_success else class_by_status(answer)
+        document = answer.document
         if answer.is_success:
             found = (as_id(as_object(one).get("id")) for one in as_list(document.get("messages")))
             message_id = next(filter(None, found), None)

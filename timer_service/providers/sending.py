@@ -15,8 +15,9 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from uuid import UUID
 
-from timer_service.errors import InvalidInput, TimerServiceError
+from timer_service.errors import InvalidInput, MalformedPayload, TimerServiceError
 from timer_service.messages import ContactIds, Media, SendFailure
+from timer_service.providers.json_body import JsonObject, as_object, read_json
 
 REFUSALS_TRIED_AGAIN = frozenset(
     {SendFailure.RATE, SendFailure.TEMPORARY, SendFailure.NOT_CONNECTED, SendFailure.UNREACHABLE}
@@ -107,6 +108,14 @@ class GatewayAnswer:
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
     @property
+    def document(self) -> JsonObject:
+        """The JSON object it holds; empty where it holds none (a page from somewhere between)."""
+        try:
+            return as_object(read_json(self.body))
+        except MalformedPayload:
+            return {}
+
+    @property
     def retry_after_s(self) -> float | None:
         """What ``Retry-After`` says in seconds; None where it says nothing, or a date."""
         text = self.headers.get("retry-after", "").strip()
@@ -152,12 +161,19 @@ class Pace:
     burst: int
 
 
-class Sender(Protocol):
-    """How one gateway is sent to."""
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """What a gateway can be given to send.
 
-    pace: Pace
-    has_service_window: bool
-    """WhatsApp's own API: free texts only within 24 hours of the customer's last message."""
+    ``ids`` are the kinds of `ContactIds` it finds a customer by, ``template`` what a template has
+    to name; without any the gateway has no templates.
+    """
+
+    gateway: str
+    ids: frozenset[str]
+    media: frozenset[str]
+    longest_text: int | None = None
+    template: tuple[str, ...] = ()
 
     def check(self, message: Outgoing) -> None:
         """Refuse what this gateway cannot send.
@@ -165,7 +181,33 @@ class Sender(Protocol):
         Raises:
             InvalidInput: naming the field.
         """
-        ...
+        if self.ids.isdisjoint(kind for kind, _ in message.to.pairs()):
+            kinds = " or a ".join(_ID_WORDS[kind] for kind in sorted(self.ids, reverse=True))
+            raise InvalidInput(f"{self.gateway} takes a {kinds}", field="to")
+        if self.longest_text is not None and len(message.text) > self.longest_text:
+            raise InvalidInput(
+                f"{self.gateway} takes {self.longest_text} characters at most", field="text"
+            )
+        if message.media is not None and message.type not in self.media:
+            kinds = ", ".join(sorted(self.media))
+            raise InvalidInput(f"{self.gateway} takes media of type {kinds}", field="media.type")
+        if message.template is None:
+            return
+        if not self.template:
+            raise InvalidInput(f"{self.gateway} has no templates: send text", field="template")
+        if not all(message.template.get(name) for name in self.template):
+            words = " and a ".join(self.template)
+            raise InvalidInput(f"at {self.gateway} a template has a {words}", field="template")
+
+
+_ID_WORDS = {"phone": "phone number", "lid": "hidden id", "bsuid": "business-scoped id"}
+
+
+class Sender(Protocol):
+    """How one gateway is sent to."""
+
+    takes: Takes
+    pace: Pace
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make the request.
@@ -187,7 +229,7 @@ def json_request(url: str, headers: Mapping[str, str], document: object) -> Gate
 
 
 def class_by_status(answer: GatewayAnswer) -> SendAnswer:
-    """Class what is no success by HTTP's status alone.
+    """Class by HTTP's status alone what names no message and no code of the gateway's own.
 
     503 and 429 are said before anything is done; of other 5xx nobody knows how far it got.
     """
@@ -200,13 +242,3 @@ def class_by_status(answer: GatewayAnswer) -> SendAnswer:
     if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return Refused(SendFailure.OTHER, answer.status)
     return Unclear(answer.status)
-
-
-def refuse_template(message: Outgoing) -> None:
-    """Refuse a template where the gateway has none.
-
-    Raises:
-        InvalidInput: it is one.
-    """
-    if message.template is not None:
-        raise InvalidInput("this gateway has no templates: send text", field="template")

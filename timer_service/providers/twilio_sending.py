@@ -6,9 +6,8 @@ import base64
 import json
 from urllib.parse import quote, urlencode
 
-from timer_service.errors import InvalidInput, MalformedPayload
 from timer_service.messages import SendFailure
-from timer_service.providers.json_body import as_id, as_integer, as_object, read_json
+from timer_service.providers.json_body import as_id, as_integer
 from timer_service.providers.sending import (
     Accepted,
     Account,
@@ -18,12 +17,12 @@ from timer_service.providers.sending import (
     Pace,
     Refused,
     SendAnswer,
+    Takes,
     Unclear,
     class_by_status,
 )
 
 BASE_URL = "https://api.twilio.com"
-LONGEST_TEXT = 1600
 
 _FAILURES = {
     63016: SendFailure.WINDOW_CLOSED,
@@ -38,17 +37,14 @@ _FAILURES = {
 class TwilioSender:
     """The ``Sender`` for WhatsApp at Twilio."""
 
+    takes = Takes(
+        "Twilio",
+        ids=frozenset({"phone", "bsuid"}),
+        media=frozenset({"image", "video", "document", "audio"}),
+        longest_text=1600,
+        template=("content_sid",),
+    )
     pace = Pace(per_s=10, burst=20)
-    has_service_window = True
-
-    def check(self, message: Outgoing) -> None:
-        """Refuse a hidden id, a text that is too long, a template that is no content."""
-        if message.to.phone is None and message.to.bsuid is None:
-            raise InvalidInput("Twilio takes a phone number or a business-scoped id", field="to")
-        if len(message.text) > LONGEST_TEXT:
-            raise InvalidInput(f"Twilio takes {LONGEST_TEXT} characters at most", field="text")
-        if message.template is not None and not message.template.get("content_sid"):
-            raise InvalidInput("at Twilio a template has a content_sid", field="template")
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make the form; statuses come to our webhook, with our id in its query.
@@ -79,10 +75,7 @@ class TwilioSender:
 
     def read(self, answer: GatewayAnswer) -> SendAnswer:
         """Class by Twilio's code, in either of the two shapes its errors have."""
-        try:
-            document = as_object(read_json(answer.body))
-        except MalformedPayload:
-            return Unclear(answer.status) if answer.is_success else class_by_status(answer)
+        document = answer.document
         if answer.is_success:
             message_id = as_id(document.get("sid"))
             return Unclear(answer.status) if message_id is None else Accepted(message_id)

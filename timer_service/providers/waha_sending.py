@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from mimetypes import guess_type
 from typing import Any
+from urllib.parse import urlsplit
 
-from timer_service.errors import InvalidInput, MalformedPayload
-from timer_service.messages import SendFailure
-from timer_service.providers.json_body import as_id, as_object, read_json
+from timer_service.messages import Media, SendFailure
+from timer_service.providers.json_body import JsonObject, as_id, as_object
 from timer_service.providers.sending import (
     Accepted,
     Account,
@@ -18,29 +19,27 @@ from timer_service.providers.sending import (
     Pace,
     Refused,
     SendAnswer,
+    Takes,
     class_by_status,
     json_request,
-    refuse_template,
 )
 from timer_service.providers.waha_chat import bare_id
 
+# Voice notes WAHA converts only at extra cost.
 _MEDIA_CALLS = {"image": "sendImage", "video": "sendVideo", "document": "sendFile"}
+_MIME_TYPES = {
+    "image": "image/jpeg",
+    "video": "video/mp4",
+    "document": "application/octet-stream",
+}
 
 
 class WahaSender:
     """The ``Sender`` for WAHA."""
 
+    takes = Takes("WAHA", ids=frozenset({"phone", "lid"}), media=frozenset(_MEDIA_CALLS))
     # WhatsApp bans numbers that send like machines.
     pace = Pace(per_s=1, burst=3)
-    has_service_window = False
-
-    def check(self, message: Outgoing) -> None:
-        """Refuse a business-scoped id, templates, and media WAHA converts only at extra cost."""
-        if message.to.phone is None and message.to.lid is None:
-            raise InvalidInput("WAHA takes a phone number or a hidden id", field="to")
-        refuse_template(message)
-        if message.media is not None and message.type not in _MEDIA_CALLS:
-            raise InvalidInput("expected image, video or document", field="media.type")
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make ``POST /api/sendText``, or what sends a file by its address."""
@@ -49,11 +48,13 @@ class WahaSender:
         if message.media is not None:
             call = _MEDIA_CALLS[message.type]
             file = {
-                "mimetype": message.media.mime_type,
+                "mimetype": message.media.mime_type or _guess_type(message.type, message.media),
                 "filename": message.media.file_name,
                 "url": message.media.url,
             }
             document["file"] = {name: value for name, value in file.items() if value}
+            if message.type == "video":
+                document["convert"] = False  # WAHA wants to be told, and converts at extra cost
             if message.text:
                 document["caption"] = message.text
         else:
@@ -65,7 +66,7 @@ class WahaSender:
     def read(self, answer: GatewayAnswer) -> SendAnswer:
         """Class by HTTP's status; 422 is a session that does not work at present."""
         if answer.is_success:
-            return Accepted(_message_id(answer.body))
+            return Accepted(_message_id(answer.document))
         if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
             return Refused(SendFailure.NOT_CONNECTED, answer.status, answer.retry_after_s)
         return class_by_status(answer)
@@ -78,12 +79,14 @@ def _chat(message: Outgoing) -> str:
     return f"{message.to.phone}@c.us" if message.to.phone else f"{message.to.lid}@lid"
 
 
-def _message_id(body: bytes) -> str | None:
+def _guess_type(kind: str, media: Media) -> str:
+    """Return a file's type by its name or address, else by its kind: WAHA takes none without."""
+    guessed, _ = guess_type(media.file_name or urlsplit(media.url or "").path)
+    return guessed or _MIME_TYPES[kind]
+
+
+def _message_id(document: JsonObject) -> str | None:
     """Find the message's id in what an engine answers; None where it is empty or says none."""
-    try:
-        document = as_object(read_json(body))
-    except MalformedPayload:
-        return None
     named = document.get("id")
     nested: Mapping[str, object] = as_object(named)
     candidates = (

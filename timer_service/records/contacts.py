@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
+from timer_service import service_window
 from timer_service.ids import BusinessId, ContactId, new_id
 from timer_service.messages import ContactIds
 from timer_service.number_forms import common_form, other_form
@@ -275,10 +276,17 @@ def merge(db: Connection, merge: Merge) -> None:
         db.execute(text(statement), ids)
 
 
-_SELECT = """
+_SELECT = f"""
     SELECT k.id, k.business_id, k.name, k.session_count, k.created_at,
       (SELECT json_agg(json_build_array(i.kind, i.value) ORDER BY i.created_at, i.value)
-       FROM contact_ids i WHERE i.contact_id = k.id) AS ids
+       FROM contact_ids i WHERE i.contact_id = k.id) AS ids,
+      (SELECT json_agg(json_build_array(w.connection_id, c.provider, w.began_at)
+         ORDER BY w.connection_id)
+       FROM (SELECT connection_id, max(last_customer_message_at) AS began_at FROM sessions
+             WHERE contact_id = k.id GROUP BY connection_id) w
+         JOIN connections c ON c.id = w.connection_id AND c.deleted_at IS NULL
+           AND c.provider IN ({service_window.PROVIDERS_IN_SQL})) AS windows,
+      clock_timestamp() AS read_at
     FROM contacts k JOIN businesses b ON b.id = k.business_id AND b.erased_at IS NULL
 """
 

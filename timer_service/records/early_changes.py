@@ -34,16 +34,16 @@ _DROP_OLDEST = text("""
       SELECT arrived_at FROM early_changes WHERE connection_id = :connection_id
       ORDER BY arrived_at DESC OFFSET :most LIMIT 1)
 """)
-_FIND = text("""
+_FIND = """
     SELECT e.connection_id, e.target, e.arrived_at, m.is_there
-    FROM (SELECT connection_id, target, arrived_at FROM early_changes
+    FROM (SELECT connection_id, target, arrived_at FROM {}
           WHERE arrived_at > coalesce(CAST(:after AS timestamptz), 'epoch')
           ORDER BY arrived_at LIMIT :limit) AS e
     LEFT JOIN LATERAL (  -- with a limit, so that it is a look-up each, never a scan
       SELECT true AS is_there FROM messages
       WHERE connection_id = e.connection_id AND provider_message_id = e.target LIMIT 1) AS m ON true
     ORDER BY e.arrived_at
-""")
+"""
 _TAKE = text("""
     DELETE FROM early_changes WHERE (connection_id, target) IN (
       SELECT * FROM unnest(CAST(:connection_ids AS uuid[]), CAST(:targets AS text[])))
@@ -77,7 +77,12 @@ class Page:
 
 def look(db: Connection, *, after: datetime | None, limit: int) -> Page:
     """Look at the changes that wait, the first to come first; tell whose message is there."""
-    rows = db.execute(_FIND, {"after": after, "limit": limit}).all()
+    return look_in(db, "early_changes", after=after, limit=limit)
+
+
+def look_in(db: Connection, table: str, *, after: datetime | None, limit: int) -> Page:
+    """Look at what waits in a table for its ``target``."""
+    rows = db.execute(text(_FIND.format(table)), {"after": after, "limit": limit}).all()
     found = dict.fromkeys((row.connection_id, row.target) for row in rows if row.is_there)
     return Page(list(found), rows[-1].arrived_at if len(rows) == limit else None)
 

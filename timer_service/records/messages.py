@@ -92,18 +92,21 @@ def add(db: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         db.execute(_ADD, {"rows": json.dumps(rows, ensure_ascii=False)})
 
 
+def is_forward(column: str, status: Delivery) -> str:
+    """Say in SQL whether a status, given as ``:status``, is further than the column's."""
+    if status is Delivery.FAILED:
+        return f"coalesce({column}, 'pending') IN {MAY_STILL_FAIL}"
+    return (
+        f"coalesce({RANK.format(column)}, 0) < {RANK.format(':status')} "
+        f"AND coalesce({column}, '') <> 'failed'"
+    )
+
+
 def set_status(db: Connection, connection_id: ConnectionId, status: DeliveryStatus) -> bool:
     """Move an outgoing message's status forward; False if it is unknown or further on already.
 
     A status that carries our own id is found by it, though we may not know the gateway's yet.
     """
-    failed = status.status is Delivery.FAILED
-    condition = (
-        f"coalesce(status, 'pending') IN {MAY_STILL_FAIL}"
-        if failed
-        else f"coalesce({RANK.format('status')}, 0) < {RANK.format(':status')} "
-        "AND coalesce(status, '') <> 'failed'"
-    )
     name, learn = "provider_message_id = :provider_message_id", ""
     if status.message_id is not None:
         name = f"({name} OR id = :message_id)"
@@ -118,7 +121,7 @@ def set_status(db: Connection, connection_id: ConnectionId, status: DeliveryStat
             UPDATE messages SET status = :status, error_code = coalesce(:error_code, error_code),
               retryable = coalesce(:retryable, retryable) {learn}
             WHERE connection_id = :connection_id AND {name}
-              AND direction = 'out' AND {condition}"""),
+              AND direction = 'out' AND {is_forward("status", status.status)}"""),
         {
             "status": status.status.value,
             "error_code": status.error_code,

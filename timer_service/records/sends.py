@@ -15,13 +15,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
-from timer_service.ids import BusinessId
+from timer_service import service_window
+from timer_service.ids import BusinessId, ConnectionId
 from timer_service.messages import ContactIds, SendFailure
-from timer_service.records import contacts
+from timer_service.records import contacts, early_statuses
 from timer_service.records.messages import MAY_STILL_FAIL, RANK
 
-SERVICE_WINDOW = timedelta(hours=24)
-"""How long after a customer's message WhatsApp's own API takes free text."""
 FIRST_CHECK_AFTER = timedelta(seconds=30)
 """How long after a message was queued the sweep looks whether its job got anywhere."""
 LOOK_FOR_ECHO_EVERY = timedelta(seconds=10)
@@ -129,7 +128,7 @@ def is_window_open(
             "connection_id": connection_id,
             "kinds": [kind for _, kind, _ in names],
             "names": [name for _, _, name in names],
-            "window": SERVICE_WINDOW,
+            "window": service_window.LASTS,
         },
     ).scalar_one()
     return bool(is_open)
@@ -458,6 +457,13 @@ def _settle(
     echo: RowMapping | None,
 ) -> None:
     """Give a message the gateway's id and a status, and take over what came back as another."""
+    name = None
+    if provider_message_id is not None:
+        connection_id: UUID = db.execute(
+            text("SELECT connection_id FROM messages WHERE id = :id"), {"id": message_id}
+        ).scalar_one()
+        name = (ConnectionId(connection_id), provider_message_id)
+        early_statuses.lock(db, *name)
     statuses = [status]
     if echo is not None:
         db.execute(
@@ -472,6 +478,8 @@ def _settle(
             statuses.append(late)
     for one in statuses:
         _move(db, message_id, provider_message_id, one)
+    if name is not None:
+        early_statuses.apply_to(db, *name)
 
 
 def _move(db: Connection, message_id: UUID, provider_message_id: str | None, status: str) -> None:

@@ -10,15 +10,20 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
+from timer_service import service_window
 from timer_service.ids import BusinessId, SessionId
 from timer_service.messages import ContactIds
 from timer_service.records.contacts import OWNER_OF_ID, parameters_of_id
 
-_SELECT = """
+_SELECT = f"""
     SELECT s.*, c.provider, k.name AS customer_name,
       m.text AS summary_text, m.title, m.customer, m.asked_for, m.provided, m.next_steps,
       m.follow_up, m.language, m.sentiment, m.summarizer, m.model, m.message_ids,
-      m.dropped_messages, m.tokens, m.created_at AS summarised_at
+      m.dropped_messages, m.tokens, m.created_at AS summarised_at,
+      CASE WHEN c.provider IN ({service_window.PROVIDERS_IN_SQL}) THEN (
+        SELECT max(w.last_customer_message_at) FROM sessions w
+        WHERE w.contact_id = s.contact_id AND w.connection_id = s.connection_id
+      ) END AS window_began_at, clock_timestamp() AS read_at
     FROM sessions s
     JOIN businesses b ON b.id = s.business_id AND b.erased_at IS NULL
     JOIN connections c ON c.id = s.connection_id
