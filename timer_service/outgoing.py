@@ -234,7 +234,7 @@ class Outbox:
             is_open = sends.is_window_open(db, business_id, connection["id"], message.to)
         if not is_open:
             raise InvalidInput(
-                "the customer's last message is more than 24 hours old, so WhatsApp takes approved "
+                "the customer has not written within 24 hours, so WhatsApp takes approved "
                 "templates only: send `template` instead",
                 field="media" if message.media else "text",
             )
