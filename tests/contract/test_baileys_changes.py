@@ -26,6 +26,7 @@ from timer_service.messages import (
     IdentityLink,
     MessageChange,
     Skipped,
+    StatusReason,
 )
 
 
@@ -221,22 +222,22 @@ class TestConnection:
         assert parsed.state is state
 
     @pytest.mark.parametrize(
-        ("code", "state"),
+        ("code", "state", "reason"),
         [
-            (401, ConnectionState.LOGGED_OUT),
-            (403, ConnectionState.FAILED),
-            (440, ConnectionState.FAILED),
-            (500, ConnectionState.FAILED),
-            (408, ConnectionState.CONNECTING),
-            (515, ConnectionState.CONNECTING),
+            (401, ConnectionState.LOGGED_OUT, StatusReason.UNLINKED),
+            (403, ConnectionState.FAILED, StatusReason.NUMBER_REFUSED),
+            (440, ConnectionState.FAILED, StatusReason.REPLACED),
+            (500, ConnectionState.FAILED, StatusReason.LINK_DAMAGED),
+            (408, ConnectionState.CONNECTING, StatusReason.CONNECTION_LOST),
+            (515, ConnectionState.CONNECTING, StatusReason.RESTART_REQUIRED),
         ],
     )
     def test_why_a_socket_closed_decides_whether_it_comes_back(
-        self, code: int, state: ConnectionState
+        self, code: int, state: ConnectionState, reason: StatusReason
     ) -> None:
         error = {"error": {"output": {"statusCode": code}}}
         event = the_event({"connection": "close", "lastDisconnect": error})
-        assert event == ConnectionUpdate(state=state)
+        assert event == ConnectionUpdate(state=state, reason=reason)
 
     def test_an_open_connection_tells_its_number(self) -> None:
         event = the_event(body_of("evolution/connection_open.json"))

@@ -23,6 +23,7 @@ from timer_service.messages import (
     Direction,
     MessageChange,
     Skipped,
+    StatusReason,
 )
 
 TOLD_AT = datetime(2026, 1, 1, 10, 1, 1, 591000, tzinfo=UTC)
@@ -170,26 +171,32 @@ class TestAcks:
 
 class TestSession:
     @pytest.mark.parametrize(
-        ("status", "state"),
+        ("status", "state", "reason"),
         [
-            ("STOPPED", ConnectionState.STOPPED),
-            ("STARTING", ConnectionState.CONNECTING),
-            ("SCAN_QR_CODE", ConnectionState.WAITING_QR),
-            ("PASSKEY_REQUIRED", ConnectionState.ACTION_REQUIRED),
-            ("PASSKEY_CONFIRMATION_REQUIRED", ConnectionState.ACTION_REQUIRED),
-            ("WORKING", ConnectionState.CONNECTED),
-            ("FAILED", ConnectionState.FAILED),
+            ("STOPPED", ConnectionState.STOPPED, StatusReason.STOPPED),
+            ("STARTING", ConnectionState.CONNECTING, None),
+            ("SCAN_QR_CODE", ConnectionState.WAITING_QR, StatusReason.QR_TO_SCAN),
+            ("PASSKEY_REQUIRED", ConnectionState.ACTION_REQUIRED, StatusReason.PASSKEY),
+            (
+                "PASSKEY_CONFIRMATION_REQUIRED",
+                ConnectionState.ACTION_REQUIRED,
+                StatusReason.PASSKEY,
+            ),
+            ("WORKING", ConnectionState.CONNECTED, None),
+            ("FAILED", ConnectionState.FAILED, StatusReason.LINK_FAILED),
         ],
     )
     def test_a_sessions_status_is_its_connections_state(
-        self, status: str, state: ConnectionState
+        self, status: str, state: ConnectionState, reason: StatusReason | None
     ) -> None:
         event = the_event(told("session.status", {"name": "default", "status": status}))
-        assert event == ConnectionUpdate(state=state, own_number=OWN_NUMBER)
+        assert event == ConnectionUpdate(state=state, own_number=OWN_NUMBER, reason=reason)
 
     def test_a_session_that_is_not_linked_has_no_number(self) -> None:
         document = told("session.status", {"status": "SCAN_QR_CODE"}, me=None)
-        assert the_event(document) == ConnectionUpdate(state=ConnectionState.WAITING_QR)
+        assert the_event(document) == ConnectionUpdate(
+            state=ConnectionState.WAITING_QR, reason=StatusReason.QR_TO_SCAN
+        )
 
     @pytest.mark.parametrize("status", ["SOMETHING_NEW", "", None, 5, {}])
     def test_an_unknown_status_is_skipped(self, status: Any) -> None:
