@@ -23,12 +23,18 @@ from timer_service.connection_directory import ConnectionDirectory
 from timer_service.database import Database
 from timer_service.eraser import Eraser
 from timer_service.expiry_listener import ExpiryListener
+from timer_service.file_types import MB
 from timer_service.follow_up import DeferredFollowUp, FollowUp
 from timer_service.gateway_http import GatewayHttp
+from timer_service.guarded_http import GuardedHttp
 from timer_service.installation import Installation
 from timer_service.intake import Intake
 from timer_service.job_queue import JobQueue
 from timer_service.live_chats import LiveChats
+from timer_service.media_fetch import MediaFetcher
+from timer_service.media_files import MediaFiles
+from timer_service.media_keeper import MediaKeeper
+from timer_service.media_library import MediaLibrary
 from timer_service.message_sender import MessageSender
 from timer_service.outgoing import Outbox
 from timer_service.primaries import primaries_of
@@ -71,6 +77,8 @@ class WebServices:
     administration: Administration
     service: TimerService
     outbox: Outbox
+    media: MediaLibrary
+    media_keeper: MediaKeeper
     spool: Spool | None
     spool_keeper: SpoolKeeper
     lists: StaleLists
@@ -141,6 +149,7 @@ def build_web(settings: Settings) -> WebServices:
     directory = ConnectionDirectory(database, secret_box)
     spool = None if settings.spool_dir is None else Spool(settings.spool_dir)
     installation = Installation(database, settings)
+    files = _media_files(settings)
     announcements, keeper = _spool_keeper(settings, spool, directory, installation)
     return WebServices(
         settings=settings,
@@ -170,10 +179,23 @@ def build_web(settings: Settings) -> WebServices:
             Intake(patient, follow_up, held_after=announcements.known_held_after),
             follow_up,
         ),
+        media=MediaLibrary(
+            patient,
+            secret_box=secret_box,
+            files=files,
+            fetcher=MediaFetcher(GuardedHttp()),
+            most_bytes=settings.media_file_mb * MB,
+        ),
+        media_keeper=MediaKeeper(patient, files, settings.media_dir),
         spool=spool,
         spool_keeper=keeper,
         lists=StaleLists(patient, _replica(settings)),
     )
+
+
+def _media_files(settings: Settings) -> MediaFiles | None:
+    folder = settings.media_dir
+    return None if folder is None else MediaFiles(folder, quota_bytes=settings.media_quota_mb * MB)
 
 
 def _replica(settings: Settings) -> Database | None:

@@ -30,6 +30,7 @@ LEAST = {
     ("POST", "/api/messages"): "agent",
     ("POST", "/api/messages/record"): "agent",
     ("GET", "/api/messages/<message_id>"): "viewer",
+    ("GET", "/api/messages/<message_id>/media"): "viewer",
     ("POST", "/api/messages/<message_id>/decide"): "agent",
     ("GET", "/api/whatsapp/active-chats"): "viewer",
     ("GET", "/api/sessions"): "viewer",

@@ -1,19 +1,24 @@
-"""The gateways we can read and send by, by name."""
+"""The gateways we can read, send by and get files from, by name."""
 
 from __future__ import annotations
 
 from timer_service.messages import ProviderName
 from timer_service.providers import (
     baileys,
+    baileys_media,
     baileys_sending,
     meta,
+    meta_media,
     meta_sending,
     twilio,
+    twilio_media,
     twilio_sending,
     waha,
+    waha_media,
     waha_sending,
 )
 from timer_service.providers.base import Provider
+from timer_service.providers.fetching import MediaSource
 from timer_service.providers.sending import Sender
 
 PROVIDERS: dict[ProviderName, Provider] = {
@@ -28,4 +33,11 @@ SENDERS: dict[ProviderName, Sender] = {
     ProviderName.BAILEYS: baileys_sending.SENDER,
     ProviderName.TWILIO: twilio_sending.SENDER,
     ProviderName.WAHA: waha_sending.SENDER,
+}
+
+MEDIA_SOURCES: dict[ProviderName, MediaSource] = {
+    ProviderName.META: meta_media.SOURCE,
+    ProviderName.BAILEYS: baileys_media.SOURCE,
+    ProviderName.TWILIO: twilio_media.SOURCE,
+    ProviderName.WAHA: waha_media.SOURCE,
 }
