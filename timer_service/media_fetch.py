@@ -119,11 +119,18 @@ class _Way:
                     _refuse_faults(response, self.source)
                     _write_all(request, response, write, most_bytes)
                     return
-                url = urljoin(url, response.headers["Location"])
+                url = _joined(url, response.headers["Location"])
             if not is_plain_https(url):
                 raise foreign()
             headers, may_be_private = {}, False
         raise MediaTrouble(Reason.GATEWAY_FAILED, "the gateway redirects without end")
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise foreign() from None
 
 
 def _write_all(
