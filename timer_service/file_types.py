@@ -32,7 +32,6 @@ _NEW_OFFICE = {
     "xlsx": f"{_OFFICE}spreadsheetml.sheet",
     "pptx": f"{_OFFICE}presentationml.presentation",
 }
-_TEXTS = {"txt": "text/plain", "csv": "text/csv"}
 _SAVED = frozenset(
     {"application/pdf", "text/plain", "text/csv", "text/vcard", "application/zip"}
     | set(_OLD_OFFICE.values())
@@ -41,7 +40,6 @@ _SAVED = frozenset(
 _BEGINNINGS = (
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
     (re.compile(rb"....ftyp(?:M4A |M4B )", re.DOTALL), "audio/mp4"),
     (re.compile(rb"....ftyp3g[a-z0-9]", re.DOTALL), "video/3gpp"),
     (re.compile(rb"....ftyp(?:isom|iso[2-9]|mp4[12]|avc1|M4V |mmp4|MSNV|dash)", re.DOTALL),
@@ -79,7 +77,7 @@ def shown_as(mime_type: str | None) -> Shown:
 def sniff(beginning: bytes, file_name: str | None) -> str | None:
     """Return the type of a file that WhatsApp takes; None for any other.
 
-    Office documents of one family begin alike, so of these, and of texts, the name decides.
+    Office documents of one family begin alike, so of these the name decides.
     """
     for pattern, mime_type in _BEGINNINGS:
         if pattern.match(beginning):
@@ -89,13 +87,11 @@ def sniff(beginning: bytes, file_name: str | None) -> str | None:
         return _OLD_OFFICE.get(suffix)
     if beginning.startswith(_ZIP):
         return _NEW_OFFICE.get(suffix)
-    return _TEXTS.get(suffix, "text/plain") if _is_text(beginning) else None
+    return "text/plain" if _is_text(beginning) else None
 
 
 def kind_of(mime_type: str) -> str:
     """Return what WhatsApp calls a message with such a file."""
-    if mime_type == "image/webp":
-        return "document"  # as a picture WhatsApp takes it for stickers only
     return _KINDS.get(mime_type.partition("/")[0], "document")
 
 

@@ -34,6 +34,7 @@ from timer_service.providers import MEDIA_SOURCES
 from timer_service.providers.fetching import WantedFile
 from timer_service.providers.sending import Account
 from timer_service.records import media as media_records
+from timer_service.records import uploads
 from timer_service.secret_box import SecretBox
 
 log = structlog.get_logger(__name__)
@@ -118,6 +119,22 @@ class MediaLibrary:
             type=row["type"],
             mime_type=media.mime_type,
             file_name=media.file_name,
+        )
+
+    def open_upload(self, upload_id: UUID) -> MediaFile | None:
+        """Open an upload for a gateway that was given its address; None if it has ended."""
+        with self._database.transaction() as db:
+            row = uploads.get(db, upload_id)
+        file = self._files.open(Shelf.UPLOADS, upload_id) if row and self._files else None
+        if row is None or file is None:
+            return None
+        return MediaFile(
+            id=upload_id,
+            file=file,
+            size_bytes=os.fstat(file.fileno()).st_size,
+            type="file",
+            mime_type=row["mime_type"],
+            file_name=row["file_name"],
         )
 
     def _cached_or_fetched(

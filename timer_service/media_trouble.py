@@ -18,6 +18,7 @@ class Reason(StrEnum):
     NOT_CONNECTED = "not_connected"
     NOT_YET = "not_yet"
     NO_ROOM = "no_room"
+    NOT_TAKEN = "not_taken"
     SWITCHED_OFF = "switched_off"
 
 

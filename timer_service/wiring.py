@@ -35,6 +35,7 @@ from timer_service.media_fetch import MediaFetcher
 from timer_service.media_files import MediaFiles
 from timer_service.media_keeper import MediaKeeper
 from timer_service.media_library import MediaLibrary
+from timer_service.media_links import MediaLinks
 from timer_service.message_sender import MessageSender
 from timer_service.outgoing import Outbox
 from timer_service.primaries import primaries_of
@@ -56,6 +57,7 @@ from timer_service.spool_announcements import SpoolAnnouncements
 from timer_service.spool_replay import SpoolKeeper
 from timer_service.stale_lists import StaleLists
 from timer_service.sweeper import Sweeper
+from timer_service.uploads import Uploads
 
 KEEPER_WITHIN_S = 2.0
 """What the spool's keeper waits for Postgres: it must announce what waits soon after it came."""
@@ -79,6 +81,8 @@ class WebServices:
     outbox: Outbox
     media: MediaLibrary
     media_keeper: MediaKeeper
+    media_links: MediaLinks
+    uploads: Uploads
     spool: Spool | None
     spool_keeper: SpoolKeeper
     lists: StaleLists
@@ -187,6 +191,8 @@ def build_web(settings: Settings) -> WebServices:
             most_bytes=settings.media_file_mb * MB,
         ),
         media_keeper=MediaKeeper(patient, files, settings.media_dir),
+        media_links=_media_links(settings),
+        uploads=Uploads(patient, files, most_bytes=settings.media_file_mb * MB),
         spool=spool,
         spool_keeper=keeper,
         lists=StaleLists(patient, _replica(settings)),
@@ -196,6 +202,10 @@ def build_web(settings: Settings) -> WebServices:
 def _media_files(settings: Settings) -> MediaFiles | None:
     folder = settings.media_dir
     return None if folder is None else MediaFiles(folder, quota_bytes=settings.media_quota_mb * MB)
+
+
+def _media_links(settings: Settings) -> MediaLinks:
+    return MediaLinks(settings.encryption_key_list(), settings.public_url)
 
 
 def _replica(settings: Settings) -> Database | None:
@@ -264,6 +274,8 @@ def build_sender(services: BackgroundServices) -> MessageSender:
         secret_box=SecretBox(settings.encryption_key_list()),
         pace=SendPace(live_worker_client(settings.require_redis_url())),
         gateways=GatewayHttp(),
+        files=_media_files(settings),
+        links=_media_links(settings),
         public_url=settings.public_url,
     )
 

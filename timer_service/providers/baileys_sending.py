@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from timer_service.errors import InvalidInput, MalformedPayload
 from timer_service.messages import SendFailure
+from timer_service.providers.file_body import new_mark
 from timer_service.providers.json_body import (
     JsonObject,
     as_id,
@@ -26,6 +27,7 @@ from timer_service.providers.sending import (
     Refused,
     SendAnswer,
     Unclear,
+    Uploader,
     class_by_status,
     json_request,
     refuse_template,
@@ -40,6 +42,7 @@ class BaileysSender:
     # WhatsApp bans numbers that send like machines.
     pace = Pace(per_s=1, burst=3)
     has_service_window = False
+    uploader: Uploader | None = None
 
     def check(self, message: Outgoing) -> None:
         """Refuse a business-scoped id and templates."""
@@ -52,14 +55,14 @@ class BaileysSender:
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make ``POST /message/sendText/{instance}``, or ``sendMedia`` with an address."""
         document: dict[str, Any] = {"number": message.to.phone or f"{message.to.lid}@lid"}
-        call = "sendText"
+        call, mark = "sendText", new_mark()
         if message.media is not None:
             call = "sendMedia"
             media = {
                 "mediatype": message.type,
                 "mimetype": message.media.mime_type,
                 "caption": message.text,
-                "media": message.media.url,
+                "media": mark if message.file else message.media.url,
                 "fileName": message.media.file_name,
             }
             document |= {name: value for name, value in media.items() if value}
@@ -69,6 +72,8 @@ class BaileysSender:
             account.url(f"/message/{call}/{quote(account.external_id, safe='')}"),
             {"apikey": account.secret("api_key")},
             document,
+            message.file,
+            mark,
         )
 
     def read(self, answer: GatewayAnswer) -> SendAnswer:

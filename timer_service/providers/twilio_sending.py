@@ -19,6 +19,7 @@ from timer_service.providers.sending import (
     Refused,
     SendAnswer,
     Unclear,
+    Uploader,
     class_by_status,
 )
 
@@ -40,6 +41,7 @@ class TwilioSender:
 
     pace = Pace(per_s=10, burst=20)
     has_service_window = True
+    uploader: Uploader | None = None
 
     def check(self, message: Outgoing) -> None:
         """Refuse a hidden id, a text that is too long, a template that is no content."""
@@ -66,7 +68,7 @@ class TwilioSender:
         elif message.text:
             fields["Body"] = message.text
         if message.media is not None:
-            fields["MediaUrl"] = message.media.url or ""
+            fields["MediaUrl"] = message.file.address if message.file else message.media.url or ""
         if account.status_url:
             fields["StatusCallback"] = f"{account.status_url}?message_id={message.message_id}"
         login = base64.b64encode(f"{sid}:{account.secret('auth_token')}".encode()).decode()

@@ -8,6 +8,7 @@ from typing import Any
 
 from timer_service.errors import InvalidInput, MalformedPayload
 from timer_service.messages import SendFailure
+from timer_service.providers.file_body import new_mark
 from timer_service.providers.json_body import as_id, as_object, read_json
 from timer_service.providers.sending import (
     Accepted,
@@ -18,6 +19,7 @@ from timer_service.providers.sending import (
     Pace,
     Refused,
     SendAnswer,
+    Uploader,
     class_by_status,
     json_request,
     refuse_template,
@@ -33,6 +35,7 @@ class WahaSender:
     # WhatsApp bans numbers that send like machines.
     pace = Pace(per_s=1, burst=3)
     has_service_window = False
+    uploader: Uploader | None = None
 
     def check(self, message: Outgoing) -> None:
         """Refuse a business-scoped id, templates, and media WAHA converts only at extra cost."""
@@ -45,13 +48,14 @@ class WahaSender:
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make ``POST /api/sendText``, or what sends a file by its address."""
         document: dict[str, Any] = {"session": account.external_id, "chatId": _chat(message)}
-        call = "sendText"
+        call, mark = "sendText", new_mark()
         if message.media is not None:
             call = _MEDIA_CALLS[message.type]
             file = {
                 "mimetype": message.media.mime_type,
                 "filename": message.media.file_name,
                 "url": message.media.url,
+                "data": mark if message.file else None,
             }
             document["file"] = {name: value for name, value in file.items() if value}
             if message.text:
@@ -60,7 +64,7 @@ class WahaSender:
             document["text"] = message.text
         # A WAHA may run without a key, on a network of its own.
         key = {"X-Api-Key": account.secret("api_key")} if "api_key" in account.secrets else {}
-        return json_request(account.url(f"/api/{call}"), key, document)
+        return json_request(account.url(f"/api/{call}"), key, document, message.file, mark)
 
     def read(self, answer: GatewayAnswer) -> SendAnswer:
         """Class by HTTP's status; 422 is a session that does not work at present."""
