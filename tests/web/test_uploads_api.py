@@ -11,6 +11,9 @@ from uuid import UUID
 import pytest
 from cryptography.fernet import Fernet
 from flask import Flask
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_of_fuzz
+from hypothesis import strategies as st
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 
@@ -135,6 +138,43 @@ def test_a_form_that_breaks_off_leaves_nothing(shop: Shop, tmp_path: Path) -> No
     )
     assert answer.status_code == 400
     assert files_in(tmp_path) == []
+
+
+FORM_PARTS = st.sampled_from(
+    [
+        b"--edge\r\n", b"--edge--\r\n", b"\r\n", b"\r\n\r\n", b"\n", b"\xff", b"\0", b'"',
+        PICTURE[:40],
+        b'Content-Disposition: form-data; name="file"; filename="a.jpg"\r\n',
+        b'Content-Disposition: form-data; name="file"; filename="\xff\0../a"\r\n',
+        b'Content-Disposition: form-data; name="more"\r\n', b"Content-Type: image/jpeg\r\n",
+        b"Content-Length: -1\r\n", b"Content-Type: text/plain; charset=nonsense\r\n",
+    ]
+) | st.binary(max_size=30)  # fmt: skip
+
+
+@settings_of_fuzz(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    parts=st.lists(FORM_PARTS, max_size=12),
+    boundary=st.sampled_from(["edge", "", "e" * 80, '"', "\u05d0"]),
+)
+def test_whatever_form_comes_is_no_fault_of_ours_and_leaves_nothing(
+    shop: Shop, tmp_path: Path, parts: list[bytes], boundary: str
+) -> None:
+    answer = shop.post(
+        "/api/media",
+        role="agent",
+        data=b"".join(parts),
+        content_type=f"multipart/form-data; boundary={boundary}",
+    )
+    assert answer.status_code < 500, (parts, answer.text)
+    kept = files_in(tmp_path)
+    assert [one for one in kept if one.suffix == ".part"] == []
+    if answer.status_code != 201:
+        assert answer.content_type == "application/problem+json"
 
 
 def test_who_may_not_send_may_not_hand_over(shop: Shop, tmp_path: Path) -> None:
