@@ -105,7 +105,6 @@ class MediaFiles:
             raise _no_room(error) from error
         if descriptor is None:
             return None
-        os.ftruncate(descriptor, 0)  # what somebody who died had written
         return Draft(self, descriptor, part, path, most_bytes)
 
     def kept(self, shelf: Shelf) -> Iterator[Kept]:
@@ -126,6 +125,8 @@ class MediaFiles:
 
     def make_room(self, draft: Draft, size_bytes: int) -> None:
         """Make a draft so long, for which what was not used for longest gives way.
+
+        It may hold what somebody wrote who died over it: that is written over, or cut off.
 
         Raises:
             MediaTrouble: there is no room for it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -114,6 +115,28 @@ def test_of_many_one_writes(files: MediaFiles) -> None:
     after = files.draft(CACHE, file_id, most_bytes=KB)
     assert after is not None
     after.close()
+
+
+def test_whoever_waited_for_a_lock_holds_the_file_that_has_the_name(
+    files: MediaFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the opening and the locking of a part another may publish it, or give it up."""
+    file_id = new_id()
+    put(files)
+    lock, part = fcntl.flock, files.path(CACHE, file_id).with_suffix(".part")
+
+    def lock_late(descriptor: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        part.unlink()
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    draft = files.draft(CACHE, file_id, most_bytes=KB)
+    assert draft is not None
+    with draft:
+        draft.write(b"whole")
+        draft.publish()
+    assert read(files, file_id) == b"whole"
 
 
 def test_a_file_that_becomes_too_large_is_cut_off(files: MediaFiles) -> None:
