@@ -10,7 +10,7 @@ import httpx2
 from rq.timeouts import JobTimeoutException
 
 from timer_service.errors import TimerServiceError
-from timer_service.providers.file_body import FileBody
+from timer_service.providers.file_body import FileBody, FileGone
 from timer_service.providers.sending import GatewayAnswer, GatewayRequest
 
 CONNECT_TIMEOUT_S = 5.0
@@ -45,6 +45,7 @@ class GatewayHttp:
 
     def __init__(self) -> None:
         self._client = httpx2.Client(
+            timeout=httpx2.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             # A connection the gateway closed while it lay unused cannot be told from a gateway that
             # died over the message, so each message has its own.
             limits=httpx2.Limits(max_keepalive_connections=0),
@@ -58,17 +59,17 @@ class GatewayHttp:
             NotReached: nothing was sent.
             NoAnswer: nobody knows what became of it.
         """
-        headers, within_s = dict(request.headers), ANSWER_TIMEOUT_S
+        headers, timeout = dict(request.headers), self._client.timeout
         if isinstance(request.body, FileBody):
             headers["Content-Length"] = str(request.body.length)
-            within_s = FILE_TIMEOUT_S
+            timeout = httpx2.Timeout(FILE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         try:
             with self._client.stream(
                 "POST",
                 request.url,
                 headers=headers,
                 content=request.body,
-                timeout=httpx2.Timeout(within_s, connect=CONNECT_TIMEOUT_S),
+                timeout=timeout,
             ) as response:
                 body = bytearray()
                 for part in response.iter_bytes():
@@ -77,8 +78,8 @@ class GatewayHttp:
                         break
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return GatewayAnswer(response.status_code, headers, bytes(body[:LARGEST_ANSWER]))
-        except OSError as error:
-            raise NotReached(f"the file could not be sent: {type(error).__name__}") from None
+        except FileGone as error:
+            raise NotReached(str(error)) from None
         except _NOTHING_SENT as error:
             raise NotReached(f"the gateway was not reached: {type(error).__name__}") from None
         except (httpx2.HTTPError, JobTimeoutException) as error:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.contract.test_sending import ACCOUNTS, BAILEYS, DANA, ID, META, TWILIO, WAHA
 from timer_service.messages import Media, ProviderName, SendFailure
 from timer_service.providers import SENDERS
-from timer_service.providers.file_body import FileBody, as_json, new_mark
+from timer_service.providers.file_body import FileBody, FileGone, as_json, new_mark
 from timer_service.providers.sending import (
     GatewayAnswer,
     GatewayRequest,
@@ -133,7 +133,7 @@ def test_a_file_that_is_gone_is_no_message(provider: ProviderName, picture: Outg
     picture.file.path.unlink()
     sender = SENDERS[provider]
     request = (sender.uploader or sender).build(picture, ACCOUNTS[provider])
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileGone):
         body_of(request)
 
 

@@ -17,7 +17,7 @@ from tests.support.fake_gateway import FakeGateway, takes_and_hangs
 from tests.support.fake_media_gateway import PICTURE
 from tests.support.fake_model import Reply
 from timer_service import gateway_http
-from timer_service.errors import Conflict, InvalidInput
+from timer_service.errors import Conflict, InvalidInput, NotFound
 from timer_service.file_types import MB
 from timer_service.ids import BusinessId, ConnectionId
 from timer_service.job_queue import SENDS_QUEUE
@@ -215,6 +215,15 @@ def test_the_uploads_of_an_erased_business_go_with_it(desk: Desk) -> None:
     desk.world.administration.erase_business(desk.world.business_id)
     _age(desk, upload.media_id)
     assert desk.keeper.keep_once() == 1
+    assert list(desk.files.kept(Shelf.UPLOADS)) == []
+
+
+def test_a_file_that_comes_in_while_its_business_is_erased_is_nobodys(desk: Desk) -> None:
+    with desk.uploads.begin(desk.world.business_id) as incoming:
+        incoming.write(PICTURE)
+        desk.world.administration.erase_business(desk.world.business_id)
+        with pytest.raises(NotFound):
+            desk.uploads.keep(desk.world.business_id, incoming, None)
     assert list(desk.files.kept(Shelf.UPLOADS)) == []
 
 

@@ -13,8 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from timer_service.errors import TimerServiceError
+
 _PART_BYTES = 3 * 16 * 1024
 """Of three, so that base64 of the parts is base64 of the whole."""
+
+
+class FileGone(TimerServiceError):
+    """The file cannot be read any more: no whole request was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +43,16 @@ class FileBody:
         """Give the parts; from the beginning each time.
 
         Raises:
-            OSError: the file is gone.
+            FileGone: it cannot be read.
         """
-        with self.path.open("rb") as file:
-            yield self.before
-            while part := file.read(_PART_BYTES):
-                yield base64.b64encode(part) if self.is_base64 else part
-            yield self.after
+        yield self.before
+        try:
+            with self.path.open("rb") as file:
+                while part := file.read(_PART_BYTES):
+                    yield base64.b64encode(part) if self.is_base64 else part
+        except OSError as error:
+            raise FileGone(f"a file to be sent: {type(error).__name__}") from None
+        yield self.after
 
 
 def as_multipart(
