@@ -19,7 +19,9 @@ from sqlalchemy import text
 from timer_service.database import Database
 from timer_service.errors import ConfigurationError, TimerServiceError
 from timer_service.expiry_listener import PROCESS as LISTENER
+from timer_service.file_types import MB
 from timer_service.live_chats import LiveChats
+from timer_service.media_files import MediaFiles, Shelf
 from timer_service.migrate import alembic_config
 from timer_service.notifications import (
     SAFE_EVICTION_POLICY,
@@ -53,6 +55,7 @@ def examine(settings: Settings, console: Console) -> int:
         "Redis": look_at_redis,
         "Queue": look_at_queue,
         "Spool": look_at_spool,
+        "Files": look_at_files,
         "Model": look_at_model,
     }
     table = Table("", "What", "Found")
@@ -212,6 +215,17 @@ def look_at_spool(settings: Settings) -> list[Finding]:
             + (": the log says why (spool_replay_failed)" if state.parked else ""),
         ),
     ]
+
+
+def look_at_files(settings: Settings) -> list[Finding]:
+    """Look at the folder of files that came with messages, and of those to be sent."""
+    if settings.media_dir is None:
+        text = "TIMER_MEDIA_DIR is not set: files of messages are not fetched, none can be sent"
+        return [Finding(is_well=True, text=text)]
+    files = MediaFiles(settings.media_dir, quota_bytes=settings.media_quota_mb * MB)
+    used_mb = sum(one.size_bytes for shelf in Shelf for one in files.kept(shelf)) // MB
+    of = f"{used_mb} of {settings.media_quota_mb} MB used"
+    return [Finding(is_well=True, text=f"{settings.media_dir}, {of}")]
 
 
 def look_at_model(settings: Settings) -> list[Finding]:

@@ -17,10 +17,13 @@ import httpx2
 from rq.timeouts import JobTimeoutException
 
 from timer_service.errors import TimerServiceError
+from timer_service.providers.file_body import FileBody, FileGone
 from timer_service.providers.sending import GatewayAnswer, GatewayRequest
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 15.0
+FILE_TIMEOUT_S = 25.0
+"""How long a gateway may be silent over a file: it passes it on to WhatsApp before it answers."""
 LARGEST_ANSWER = 262_144
 
 _NOTHING_SENT = (
@@ -80,14 +83,19 @@ class GatewayHttp:
             NotReached: nothing was sent.
             NoAnswer: nobody knows what became of it.
         """
-        timeout = self._client.timeout if within_s is None else _timeout(within_s)
+        headers, timeout = dict(request.headers), self._client.timeout
+        if isinstance(request.body, FileBody):
+            headers["Content-Length"] = str(request.body.length)
+            timeout = _timeout(FILE_TIMEOUT_S)
+        elif within_s is not None:
+            timeout = _timeout(within_s)
         try:
             with (
                 _cut_after(within_s) as cut,
                 self._client.stream(
                     request.method,
                     request.url,
-                    headers=dict(request.headers),
+                    headers=headers,
                     content=request.body,
                     timeout=timeout,
                     extensions={"trace": cut.note},
@@ -102,6 +110,8 @@ class GatewayHttp:
                     raise NoAnswer("the gateway did not answer in time")
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return GatewayAnswer(response.status_code, headers, bytes(body[:largest]))
+        except FileGone as error:
+            raise NotReached(str(error)) from None
         except _NOTHING_SENT as error:
             raise NotReached(f"the gateway was not reached: {type(error).__name__}") from None
         except (httpx2.HTTPError, JobTimeoutException) as error:

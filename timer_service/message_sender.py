@@ -7,6 +7,7 @@ again by itself.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -20,6 +21,8 @@ from timer_service.errors import ConfigurationError
 from timer_service.gateway_http import GatewayHttp, NoAnswer, NotReached
 from timer_service.ids import ConnectionId
 from timer_service.job_queue import HANG_GRACE_S, SEND_TIMEOUT_S
+from timer_service.media_files import MediaFiles, Shelf
+from timer_service.media_links import MediaLinks
 from timer_service.messages import ContactIds, Media, ProviderName, SendFailure
 from timer_service.providers import SENDERS
 from timer_service.providers.sending import (
@@ -29,7 +32,9 @@ from timer_service.providers.sending import (
     Outgoing,
     Refused,
     SendAnswer,
+    Sender,
     Unclear,
+    UploadedFile,
 )
 from timer_service.records import sends
 from timer_service.secret_box import SecretBox
@@ -56,12 +61,16 @@ class MessageSender:
         secret_box: SecretBox,
         pace: SendPace,
         gateways: GatewayHttp,
+        files: MediaFiles | None,
+        links: MediaLinks,
         public_url: str,
     ) -> None:
         self._database = database
         self._secret_box = secret_box
         self._pace = pace
         self._gateways = gateways
+        self._files = files
+        self._links = links
         self._public_url = public_url.rstrip("/")
 
     def send(self, message_id: UUID, attempt: int) -> float | None:
@@ -102,8 +111,11 @@ class MessageSender:
             return Refused(SendFailure.CONNECTION_GONE)
         sender = SENDERS[ProviderName(row["provider"])]
         try:
-            request = sender.build(_message_of(row), self._account_of(row))
-            answer = sender.read(self._gateways.post(request))
+            message, account = self._message_of(row), self._account_of(row)
+            handed = self._hand_over(sender, message, account)
+            if isinstance(handed, Refused):
+                return handed
+            answer = sender.read(self._gateways.post(sender.build(handed, account)))
         except CannotSend as error:
             log.warning(
                 "connection_cannot_send",
@@ -121,6 +133,45 @@ class MessageSender:
         except NoAnswer:
             answer = Unclear()
         return answer
+
+    def _hand_over(self, sender: Sender, message: Outgoing, account: Account) -> Outgoing | Refused:
+        """Give the gateway a message's file first, where it wants that; the message then names it.
+
+        Nothing was sent to anybody yet, so whatever stays unclear here may be tried again.
+        """
+        if sender.uploader is None or message.file is None or message.media is None:
+            return message
+        try:
+            answer = self._gateways.post(sender.uploader.build(message, account))
+        except NoAnswer:
+            return Refused(SendFailure.TEMPORARY)
+        media_id = sender.uploader.read(answer)
+        if isinstance(media_id, Refused):
+            return media_id
+        return replace(message, media=replace(message.media, provider_media_id=media_id))
+
+    def _message_of(self, row: RowMapping) -> Outgoing:
+        return Outgoing(
+            message_id=row["message_id"],
+            to=ContactIds.parse(row["recipient"]),
+            text=row["text"],
+            type=row["type"],
+            template=row["template"],
+            media=Media(**row["media"]) if row["media"] else None,
+            file=None if row["upload_id"] is None else self._file_of(row["upload_id"]),
+        )
+
+    def _file_of(self, upload_id: UUID) -> UploadedFile:
+        if self._files is None:
+            raise CannotSend(SendFailure.OTHER, "expected TIMER_MEDIA_DIR, the same as web's")
+        path = self._files.path(Shelf.UPLOADS, upload_id)
+        try:
+            size_bytes = path.stat().st_size
+        except OSError:
+            raise CannotSend(
+                SendFailure.CONTENT, f"upload {upload_id} is not there: is TIMER_MEDIA_DIR web's?"
+            ) from None
+        return UploadedFile(path, size_bytes, self._links.address(upload_id))
 
     def _account_of(self, row: RowMapping) -> Account:
         return Account(
@@ -180,14 +231,3 @@ def _pause_s(refused: Refused, refusals: int) -> float | None:
     if not refused.is_retryable or refusals >= len(RETRY_AFTER_S):
         return None
     return min(max(RETRY_AFTER_S[refusals], refused.retry_after_s or 0), LONGEST_RETRY_AFTER_S)
-
-
-def _message_of(row: RowMapping) -> Outgoing:
-    return Outgoing(
-        message_id=row["message_id"],
-        to=ContactIds.parse(row["recipient"]),
-        text=row["text"],
-        type=row["type"],
-        template=row["template"],
-        media=Media(**row["media"]) if row["media"] else None,
-    )

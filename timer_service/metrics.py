@@ -79,6 +79,11 @@ SENDS = Counter(
     "Messages the gateways were asked to take: accepted, refused, tried_again or unknown.",
     ["provider", "outcome"],
 )
+MEDIA_FETCHES = Counter(
+    "timer_media_fetches",
+    "Files gateways were asked for: fetched, or why not.",
+    ["provider", "outcome"],
+)
 
 SPOOLED = Counter(
     "timer_spooled", "Webhooks' parts kept on this host's disk because Postgres was away."

@@ -6,6 +6,7 @@ message as it is queued, and its row tells afterwards how far it got.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -32,9 +33,16 @@ from timer_service.messages import (
 from timer_service.phone_numbers import read_customer
 from timer_service.providers import SENDERS
 from timer_service.providers.sending import Outgoing
-from timer_service.records import businesses, connections, messages, sends, session_views
+from timer_service.records import (
+    businesses,
+    connections,
+    messages,
+    sends,
+    session_views,
+    uploads,
+)
 from timer_service.records.sends import NewSend
-from timer_service.resources import Message
+from timer_service.resources import Message, Upload
 from timer_service.text_cleaning import clean_json, clean_text
 
 _SELF_HOSTED = frozenset({ProviderName.BAILEYS, ProviderName.WAHA})
@@ -64,15 +72,29 @@ class NewTemplate(BaseModel):
 
 
 class MediaToSend(BaseModel):
-    """A file the gateway fetches from its address."""
+    """A file: the gateway fetches it from its address, or it was uploaded before.
+
+    An upload is sent as what it is unless ``type`` says ``document``; its own ``mime_type`` counts.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    type: Literal["image", "video", "document", "audio"]
-    url: Annotated[str, Field(max_length=2000), AfterValidator(_web_address)]
+    type: Literal["image", "video", "document", "audio"] | None = None
+    url: Annotated[str, Field(max_length=2000), AfterValidator(_web_address)] | None = None
+    media_id: UUID | None = None
     mime_type: str | None = Field(default=None, max_length=200)
     file_name: str | None = Field(default=None, max_length=500)
     caption: str = Field(default="", max_length=1024)
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> MediaToSend:
+        if (self.url is None) == (self.media_id is None):
+            raise ValueError("expected either url or media_id")
+        if self.url is not None and self.type is None:
+            raise ValueError("expected type with url")
+        if self.media_id is not None and self.mime_type is not None:
+            raise ValueError("expected mime_type with url only")
+        return self
 
 
 class MessageToSend(BaseModel):
@@ -135,7 +157,10 @@ class Outbox:
         client_ref = None if new.client_ref is None else clean_text(new.client_ref)
         with self._database.transaction() as db:
             known = client_ref and sends.find_by_ref(db, business_id, client_ref)
+        upload_id = new.media.media_id if new.media else None
         if not known:
+            if new.media is not None and upload_id is not None:
+                message = self._with_upload(business_id, message, new.media, upload_id)
             self._check(business_id, connection, message)
             known = self._intake.queue_message(
                 ConnectionId(connection["id"]),
@@ -150,10 +175,10 @@ class Outbox:
                     author=Author(new.author),
                     status=Delivery.QUEUED,
                 ),
-                NewSend(message_id, recipient.best, client_ref, message.template),
+                NewSend(message_id, recipient.best, client_ref, message.template, upload_id),
             )
         if known != message_id:
-            self._must_be_same(business_id, known, connection["id"], message)
+            self._must_be_same(business_id, known, connection["id"], message, upload_id)
         return self.message(business_id, known)
 
     def message(self, business_id: BusinessId, message_id: UUID) -> Message:
@@ -219,6 +244,31 @@ class Outbox:
             )
         return connection, recipient
 
+    def _with_upload(
+        self, business_id: BusinessId, message: Outgoing, given: MediaToSend, upload_id: UUID
+    ) -> Outgoing:
+        with self._database.transaction() as db:
+            row = uploads.use(db, business_id, upload_id)
+        if row is None:
+            raise InvalidInput(
+                "there is no such upload, or no more: each ends after a day", field="media.media_id"
+            )
+        upload = Upload.of(row)
+        if given.type not in {None, upload.type, "document"}:
+            raise InvalidInput(
+                f"expected {upload.type} or document: that is what was uploaded", field="media.type"
+            )
+        return replace(
+            message,
+            type=given.type or upload.type,
+            media=Media(
+                mime_type=upload.mime_type,
+                file_name=clean_text(given.file_name or "") or upload.file_name,
+                size_bytes=upload.size_bytes,
+                sha256=upload.sha256,
+            ),
+        )
+
     def _check(self, business_id: BusinessId, connection: RowMapping, message: Outgoing) -> None:
         provider = ProviderName(connection["provider"])
         SENDERS[provider].takes.check(message)
@@ -240,17 +290,27 @@ class Outbox:
             )
 
     def _must_be_same(
-        self, business_id: BusinessId, known: UUID, connection_id: UUID, message: Outgoing
+        self,
+        business_id: BusinessId,
+        known: UUID,
+        connection_id: UUID,
+        message: Outgoing,
+        upload_id: UUID | None,
     ) -> None:
         with self._database.transaction() as db:
             row = sends.get(db, business_id, known)
+        # What an upload was is known by its id, when there is nothing more of it.
+        media = message.media.as_json() if message.media else None
+        kind = message.type
+        if row is not None and upload_id is not None:
+            media, kind = row["media"], kind or row["type"]
         held = row and (
             row["connection_id"], row["recipient"], row["type"], row["text"],
-            row["media"] or None, row["template"] or None,
+            row["media"] or None, row["template"] or None, row["upload_id"],
         )  # fmt: skip
         asked = (
-            connection_id, message.to.best, message.type, message.text,
-            message.media.as_json() if message.media else None, message.template or None,
+            connection_id, message.to.best, kind, message.text, media or None,
+            message.template or None, upload_id,
         )  # fmt: skip
         if held != asked:
             raise Conflict("this client_ref names another message already")
@@ -293,7 +353,7 @@ def _outgoing(message_id: UUID, recipient: ContactIds, new: MessageToSend) -> Ou
             message_id,
             recipient,
             text=clean_text(new.media.caption),
-            type=new.media.type,
+            type=new.media.type or "",  # of an upload, which tells it
             media=cleaned,
         )
     text = clean_text(new.text or "")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from sqlalchemy import RowMapping
 
 from timer_service import service_window
+from timer_service.file_types import kind_of
 from timer_service.messages import CloseReason, ContactIds, SessionState
 from timer_service.status_reasons import explain
 
@@ -345,6 +346,28 @@ class Message(Resource):
         if row["provider_message_id"] == str(row["id"]):
             fields["provider_message_id"] = None
         return cls(**fields)
+
+
+class Upload(Resource):
+    """A file a business handed over, to be sent as ``type`` or as a document."""
+
+    media_id: UUID
+    type: str
+    mime_type: str
+    file_name: str | None
+    size_bytes: int
+    sha256: str
+    expires_at: Instant
+
+    @classmethod
+    def of(cls, row: RowMapping) -> Upload:
+        """Read a row."""
+        same = ("mime_type", "file_name", "size_bytes", "sha256", "expires_at")
+        return cls(
+            **{name: row[name] for name in same},
+            media_id=row["id"],
+            type=kind_of(row["mime_type"]),
+        )
 
 
 class ContactId(Resource):

@@ -69,6 +69,13 @@ class Settings(BaseSettings):
     """How often the safety net looks for what events missed."""
     spool_dir: Path | None = None
     """Where accepted webhooks wait while Postgres is away; without it they are answered 503."""
+    media_dir: Path | None = None
+    """Where files from gateways are cached and uploads wait; web and workers share it. Without it
+    there are neither."""
+    media_quota_mb: int = Field(default=1024, ge=1, le=10_000_000)
+    """What that folder may hold altogether."""
+    media_file_mb: int = Field(default=100, ge=1, le=2000)
+    """The largest file that is fetched or taken."""
     summarizer: SummarizerChoice = SummarizerChoice.AUTO
     summary_model: str = "gpt-5-mini"
     """The model asked for summaries."""

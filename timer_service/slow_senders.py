@@ -4,6 +4,7 @@ Run by each web worker in a thread. A server bounds how long a request's head ma
 WSGI bounds its body, and each one that drips in holds a thread that cannot be interrupted. The
 kernel knows: of a request under way the caller had the last word. Where that stays so for longer
 than any answer of ours takes, the connection is shut down, which ends the reading.
+Who sends much, and not too slowly, has the time it takes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import stat
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -24,9 +26,18 @@ CUT_AFTER_S = 10.0
 """Between the first byte of a request and the first of its answer; as long as a head may take."""
 LOOK_EVERY_S = 1.0
 
-_TCP_INFO = struct.Struct("44xI4xI96xII")
-"""When data were last sent and last received, in ms ago, and how many segments of them came and
-went: four fields of tcp_info (source: linux/tcp.h, Linux 4.6 to 6.18)."""
+LEAST_BYTES = 64 * 1024
+"""What must come between two looks of a body that takes long for being large: a file to be sent."""
+
+_TCP_INFO = struct.Struct("44xI4xI72xQ16xII")
+"""When data were last sent and last received, in ms ago, how many bytes came, and how many segments
+of data came and went: five fields of tcp_info (source: linux/tcp.h, Linux 4.6 to 6.18)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    looks: int = 0
+    received_bytes: int = 0
 
 
 class SlowSenders:
@@ -41,7 +52,7 @@ class SlowSenders:
         self._port = port
         self._look_every_ms = 1000 * look_every_s
         self._most_looks = cut_after_s / look_every_s
-        self._looks: dict[int, int] = {}
+        self._seen: dict[int, _Seen] = {}
 
     def look_once(self) -> int:
         """Look at every connection, and cut off those seen too often; return how many.
@@ -50,19 +61,23 @@ class SlowSenders:
         """
         if not hasattr(socket, "TCP_INFO"):
             return 0
-        seen: dict[int, int] = {}
+        seen: dict[int, _Seen] = {}
         cut = 0
         for one in _sockets():
             with suppress(OSError), one:
-                if not self._is_caller(one) or not self._waits(one):
+                received_bytes = self._received_of_waiting(one) if self._is_caller(one) else None
+                if received_bytes is None:
                     continue
                 inode = os.fstat(one.fileno()).st_ino
-                seen[inode] = self._looks.get(inode, 0) + 1
-                if seen[inode] > self._most_looks:
-                    del seen[inode]
+                before = self._seen.get(inode, _Seen())
+                is_slow = received_bytes - before.received_bytes < LEAST_BYTES
+                looks = before.looks + is_slow
+                if looks > self._most_looks:
                     one.shutdown(socket.SHUT_RDWR)
                     cut += 1
-        self._looks = seen
+                else:
+                    seen[inode] = _Seen(looks, received_bytes)
+        self._seen = seen
         if cut:
             log.warning("slow_senders_cut_off", connections=cut)
         return cut
@@ -75,17 +90,21 @@ class SlowSenders:
             and not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         )
 
-    def _waits(self, one: socket.socket) -> bool:
-        """Tell whether the caller had the last word, and no answer went out since the last look."""
+    def _received_of_waiting(self, one: socket.socket) -> int | None:
+        """Return how many bytes came from a caller who had the last word.
+
+        None where an answer went out since the last look, or nobody waits for one.
+        """
         told = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
         if len(told) < _TCP_INFO.size:
-            return False  # an older kernel
+            return None  # an older kernel
         sent_ms: int
         received_ms: int
-        sent_ms, received_ms, received, sent = _TCP_INFO.unpack(told)
+        received_bytes: int
+        sent_ms, received_ms, received_bytes, received, sent = _TCP_INFO.unpack(told)
         # To whom nothing was sent yet, "last sent" is when the connection was made.
         has_last_word = received_ms < sent_ms if sent else bool(received)
-        return has_last_word and sent_ms >= self._look_every_ms
+        return received_bytes if has_last_word and sent_ms >= self._look_every_ms else None
 
 
 def _sockets() -> Iterator[socket.socket]:

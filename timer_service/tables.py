@@ -381,6 +381,8 @@ sends = Table(
     Column("client_ref", Text),
     Column("recipient", Text, nullable=False),
     Column("template", JSONB(none_as_null=True)),
+    # The file that goes with it, of those below; what has ended stays named here.
+    Column("upload_id", Uuid),
     Column("attempt", Integer, nullable=False, server_default="1"),
     # How often the gateway refused it for the time being.
     Column("refusals", Integer, nullable=False, server_default="0"),
@@ -401,6 +403,22 @@ sends = Table(
         "next_check_at",
         postgresql_where=text("next_check_at IS NOT NULL"),
     ),
+)
+
+# Files a business handed over to be sent; the bytes are on a disk (timer_service.media_files).
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _business_id(),
+    Column("mime_type", Text, nullable=False),
+    Column("file_name", Text),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    _instant("created_at", default_now=True),
+    _instant("expires_at"),
+    Index(None, "business_id"),
+    Index(None, "expires_at"),
 )
 
 summaries = Table(

@@ -76,6 +76,7 @@ def plan_deployment(
         env["TIMER_IDLE_GAP_S"] = str(idle_gap_s)
     env["PROMETHEUS_MULTIPROC_DIR"] = str(_fresh_folder(data.path / "metrics"))
     env.setdefault("TIMER_SPOOL_DIR", str(data.path / "spool"))
+    env.setdefault("TIMER_MEDIA_DIR", str(data.path / "media"))
     env["PYTHONUNBUFFERED"] = "1"
 
     def child(name: str, *words: str, **treatment: Any) -> ChildSpec:

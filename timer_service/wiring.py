@@ -25,12 +25,19 @@ from timer_service.contacts_pull import ContactsPuller
 from timer_service.database import Database
 from timer_service.eraser import Eraser
 from timer_service.expiry_listener import ExpiryListener
+from timer_service.file_types import MB
 from timer_service.follow_up import DeferredFollowUp, FollowUp
 from timer_service.gateway_http import GatewayHttp
+from timer_service.guarded_http import GuardedHttp
 from timer_service.installation import Installation
 from timer_service.intake import Intake
 from timer_service.job_queue import JobQueue
 from timer_service.live_chats import LiveChats
+from timer_service.media_fetch import MediaFetcher
+from timer_service.media_files import MediaFiles
+from timer_service.media_keeper import MediaKeeper
+from timer_service.media_library import MediaLibrary
+from timer_service.media_links import MediaLinks
 from timer_service.message_sender import MessageSender
 from timer_service.outgoing import Outbox
 from timer_service.primaries import primaries_of
@@ -52,6 +59,7 @@ from timer_service.spool_announcements import SpoolAnnouncements
 from timer_service.spool_replay import SpoolKeeper
 from timer_service.stale_lists import StaleLists
 from timer_service.sweeper import Sweeper
+from timer_service.uploads import Uploads
 
 KEEPER_WITHIN_S = 2.0
 """What the spool's keeper waits for Postgres: it must announce what waits soon after it came."""
@@ -75,6 +83,10 @@ class WebServices:
     puller: ContactsPuller
     service: TimerService
     outbox: Outbox
+    media: MediaLibrary
+    media_keeper: MediaKeeper
+    media_links: MediaLinks
+    uploads: Uploads
     spool: Spool | None
     spool_keeper: SpoolKeeper
     lists: StaleLists
@@ -145,6 +157,7 @@ def build_web(settings: Settings) -> WebServices:
     directory = ConnectionDirectory(database, secret_box)
     spool = None if settings.spool_dir is None else Spool(settings.spool_dir)
     installation = Installation(database, settings)
+    files = _media_files(settings)
     announcements, keeper = _spool_keeper(settings, spool, directory, installation)
     administration = _administration(settings, patient, keys, follow_up)
     patient_intake = Intake(patient, follow_up, held_after=announcements.known_held_after)
@@ -173,6 +186,16 @@ def build_web(settings: Settings) -> WebServices:
         puller=ContactsPuller(patient, control, patient_intake, follow_up),
         service=_service(patient, live_chats, follow_up, announcements.known_held_after),
         outbox=Outbox(patient, patient_intake, follow_up),
+        media=MediaLibrary(
+            patient,
+            secret_box=secret_box,
+            files=files,
+            fetcher=MediaFetcher(GuardedHttp()),
+            most_bytes=settings.media_file_mb * MB,
+        ),
+        media_keeper=MediaKeeper(patient, files, settings.media_dir),
+        media_links=_media_links(settings),
+        uploads=Uploads(patient, files, most_bytes=settings.media_file_mb * MB),
         spool=spool,
         spool_keeper=keeper,
         lists=StaleLists(patient, _replica(settings)),
@@ -191,6 +214,15 @@ def _administration(
         public_url=settings.public_url,
         idle_gap_s=settings.idle_gap_s,
     )
+
+
+def _media_files(settings: Settings) -> MediaFiles | None:
+    folder = settings.media_dir
+    return None if folder is None else MediaFiles(folder, quota_bytes=settings.media_quota_mb * MB)
+
+
+def _media_links(settings: Settings) -> MediaLinks:
+    return MediaLinks(settings.encryption_key_list(), settings.public_url)
 
 
 def _replica(settings: Settings) -> Database | None:
@@ -259,6 +291,8 @@ def build_sender(services: BackgroundServices) -> MessageSender:
         secret_box=SecretBox(settings.encryption_key_list()),
         pace=SendPace(live_worker_client(settings.require_redis_url())),
         gateways=GatewayHttp(),
+        files=_media_files(settings),
+        links=_media_links(settings),
         public_url=settings.public_url,
     )
 

@@ -18,6 +18,7 @@ from timer_http import (
     exposition,
     health,
     problems,
+    public_media,
     rq_pages,
     security_headers,
     webhooks,
@@ -76,7 +77,13 @@ def create_app(services: WebServices | None = None) -> Flask:
     attach_services(app, services)
     app.register_error_handler(Exception, problems.answer_error)
     security_headers.init_app(app)
-    for blueprint in (webhooks.blueprint, *blueprints, health.blueprint, exposition.blueprint):
+    for blueprint in (
+        webhooks.blueprint,
+        *blueprints,
+        public_media.blueprint,
+        health.blueprint,
+        exposition.blueprint,
+    ):
         app.register_api(blueprint)
     app.add_url_rule(docs_page.SPEC_URL, "openapi_json", lambda: _document_of(app))
     app.register_blueprint(docs_page.blueprint)

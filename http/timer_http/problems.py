@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound, UnprocessableEntity
 
 from timer_service import errors as ours
+from timer_service.media_trouble import MediaTrouble, Reason
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +46,18 @@ _STATUSES: tuple[tuple[type[Exception], HTTPStatus], ...] = (
     (ours.DatabaseUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (ours.RedisUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
 )
+_MEDIA_STATUSES = {
+    Reason.GONE: HTTPStatus.GONE,
+    Reason.TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    Reason.GATEWAY_FAILED: HTTPStatus.BAD_GATEWAY,
+    Reason.GATEWAY_SLOW: HTTPStatus.GATEWAY_TIMEOUT,
+    Reason.GATEWAY_AWAY: HTTPStatus.SERVICE_UNAVAILABLE,
+    Reason.NOT_CONNECTED: HTTPStatus.CONFLICT,
+    Reason.NOT_YET: HTTPStatus.SERVICE_UNAVAILABLE,
+    Reason.NO_ROOM: HTTPStatus.SERVICE_UNAVAILABLE,
+    Reason.NOT_TAKEN: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    Reason.SWITCHED_OFF: HTTPStatus.NOT_IMPLEMENTED,
+}
 
 
 class FieldError(BaseModel):
@@ -90,6 +103,8 @@ def describe(error: Exception) -> Problem:
         elif isinstance(error, MissingParameter):
             found = [FieldError(field=error.parameter, message=error.description or "")]
         return _problem(status, error.description, found)
+    if isinstance(error, MediaTrouble):
+        return _problem(_MEDIA_STATUSES[error.reason], str(error))
     for kind, status in _STATUSES:
         if isinstance(error, kind):
             field = error.field if isinstance(error, ours.InvalidInput) else None
@@ -108,7 +123,10 @@ def answer_error(error: Exception) -> ResponseReturnValue:
             return error.get_response()  # a redirect, or an answer somebody aborted with
         headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
     problem = describe(error)
-    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if isinstance(error, MediaTrouble):  # what it was the log has from whoever asked the gateway
+        if error.retry_after_s is not None:
+            headers["Retry-After"] = str(error.retry_after_s)
+    elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         log.warning("request_refused_for_now", cause=type(error).__name__, route=_route())
     elif problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(
         error,

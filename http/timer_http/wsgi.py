@@ -1,8 +1,8 @@
 """What a WSGI server loads; `timer_service.processes` says how ours is started.
 
-Importing it reads the settings, looks at the installation, and starts the thread that keeps the
-host's spool: whoever mounts the application in a server of their own has to start
-`WebServices.spool_keeper` the same way.
+Importing it reads the settings, looks at the installation, and starts the threads that keep the
+host's spool and its folder of files: whoever mounts the application in a server of their own has to
+start `WebServices.spool_keeper` and `media_keeper` the same way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from timer_http.start_gate import open_when_installed
 
 app = create_app()
 open_when_installed(app)
-# It may be killed at any point, so nobody waits for it.
-Thread(
-    target=services_of(app).spool_keeper.run, args=(Event(),), name="spool-keeper", daemon=True
-).start()
+# They may be killed at any point, so nobody waits for them.
+for name, keeper in (
+    ("spool-keeper", services_of(app).spool_keeper),
+    ("media-keeper", services_of(app).media_keeper),
+):
+    Thread(target=keeper.run, args=(Event(),), name=name, daemon=True).start()

@@ -19,7 +19,7 @@ from tests.support.deployment import children_of
 from tests.support.waiting import wait_until
 from tests.support.web_processes import Web
 from tests.web.shop import meta_body, meta_signature
-from timer_service.slow_senders import CUT_AFTER_S, SlowSenders
+from timer_service.slow_senders import CUT_AFTER_S, LEAST_BYTES, SlowSenders
 
 CROWD = 500
 HEAD = b"POST /webhooks/meta HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
@@ -128,6 +128,30 @@ def test_only_who_keeps_a_request_from_its_end_is_cut_off() -> None:
             *(False, False),
             *(True, True, True),
         ]
+
+
+def test_a_large_body_that_keeps_coming_has_the_time_it_takes() -> None:
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+        def connect() -> tuple[socket.socket, socket.socket]:
+            caller = stack.enter_context(socket.create_connection(listening.getsockname()))
+            return caller, stack.enter_context(listening.accept()[0])
+
+        large, slow = connect(), connect()
+        senders = SlowSenders(listening.getsockname()[1], cut_after_s=0.5, look_every_s=0.05)
+        pause, cut = Event(), 0
+        for _ in range(20):
+            large[0].sendall(bytes(LEAST_BYTES))
+            received = 0
+            while received < LEAST_BYTES:
+                received += len(large[1].recv(LEAST_BYTES))
+            with suppress(OSError):  # it is cut off
+                slow[0].sendall(bytes(LEAST_BYTES // 100))
+            pause.wait(0.05)
+            cut += senders.look_once()
+        assert cut == 1
+        assert [is_open(one) for one in (large, slow)] == [True, False]
 
 
 def is_open(pair: tuple[socket.socket, socket.socket]) -> bool:

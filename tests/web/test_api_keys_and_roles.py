@@ -40,7 +40,9 @@ LEAST = {
     ("POST", "/api/messages"): "agent",
     ("POST", "/api/messages/record"): "agent",
     ("GET", "/api/messages/<message_id>"): "viewer",
+    ("GET", "/api/messages/<message_id>/media"): "viewer",
     ("POST", "/api/messages/<message_id>/decide"): "agent",
+    ("POST", "/api/media"): "agent",
     ("GET", "/api/whatsapp/active-chats"): "viewer",
     ("GET", "/api/sessions"): "viewer",
     ("POST", "/api/sessions"): "agent",
@@ -64,8 +66,9 @@ PUBLIC = {
     "/readyz",
     "/metrics",
 }
-GUARDED_ELSEWHERE = ("/webhooks/", "/twilio-webhook-opt", "/rq/")
-"""Routes with proofs of their own; their tests are test_webhooks and test_rq_pages."""
+GUARDED_ELSEWHERE = ("/webhooks/", "/twilio-webhook-opt", "/rq/", "/media/")
+"""Routes with proofs of their own; their tests are test_webhooks, test_rq_pages and
+test_uploads_api."""
 
 CALLS = sorted(LEAST)
 """Every call of the JSON API: test_every_route_is_accounted_for keeps it whole."""

@@ -158,7 +158,7 @@ def fields_of(app: Flask, method: str, rule: str) -> list[str]:
     document = app.api_doc
     path = rule.replace("<", "{").replace(">", "}")
     content = document["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
-    if not content:
+    if "application/json" not in content:
         return []
     name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
     return list(document["components"]["schemas"][name]["properties"])

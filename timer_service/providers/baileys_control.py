@@ -223,7 +223,7 @@ CONTROL = BaileysControl()
 
 
 def _request(
-    account: Account, method: str, path: str, document: object | None = None
+    account: Account, method: str, path: str, document: Mapping[str, Any] | None = None
 ) -> GatewayRequest:
     headers = {"apikey": account.secret("api_key")}
     url = account.url(path)

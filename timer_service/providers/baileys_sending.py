@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from timer_service.messages import SendFailure
+from timer_service.providers.file_body import new_mark
 from timer_service.providers.json_body import (
     JsonObject,
     as_id,
@@ -25,6 +26,7 @@ from timer_service.providers.sending import (
     SendAnswer,
     Takes,
     Unclear,
+    Uploader,
     class_by_status,
     json_request,
 )
@@ -40,18 +42,19 @@ class BaileysSender:
     )
     # WhatsApp bans numbers that send like machines.
     pace = Pace(per_s=1, burst=3)
+    uploader: Uploader | None = None
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make ``POST /message/sendText/{instance}``, or ``sendMedia`` with an address."""
         document: dict[str, Any] = {"number": message.to.phone or f"{message.to.lid}@lid"}
-        call = "sendText"
+        call, mark = "sendText", new_mark()
         if message.media is not None:
             call = "sendMedia"
             media = {
                 "mediatype": message.type,
                 "mimetype": message.media.mime_type,
                 "caption": message.text,
-                "media": message.media.url,
+                "media": mark if message.file else message.media.url,
                 "fileName": message.media.file_name,
             }
             document |= {name: value for name, value in media.items() if value}
@@ -61,6 +64,8 @@ class BaileysSender:
             account.url(f"/message/{call}/{quote(account.external_id, safe='')}"),
             {"apikey": account.secret("api_key")},
             document,
+            message.file,
+            mark,
         )
 
     def read(self, answer: GatewayAnswer) -> SendAnswer:

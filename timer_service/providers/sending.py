@@ -12,11 +12,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
 from timer_service.errors import InvalidInput, MalformedPayload, TimerServiceError
 from timer_service.messages import ContactIds, Media, SendFailure
+from timer_service.providers.file_body import FileBody, as_json
 from timer_service.providers.json_body import JsonObject, as_object, read_json
 
 REFUSALS_TRIED_AGAIN = frozenset(
@@ -33,8 +35,19 @@ class CannotSend(TimerServiceError):
 
 
 @dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file of ours to be sent; ``address`` is where a gateway may fetch it, for an hour."""
+
+    path: Path
+    size_bytes: int
+    address: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One message to be sent: a text, a template, or media by URL, with the text as its caption.
+    """One message to be sent: a text, a template, or media, with the text as its caption.
+
+    Media is at its URL, or it is the ``file``.
 
     ``template`` is ``{name, language, components?}`` at Meta, ``{content_sid, variables?}`` at
     Twilio.
@@ -46,6 +59,7 @@ class Outgoing:
     type: str = "text"
     template: Mapping[str, Any] | None = None
     media: Media | None = None
+    file: UploadedFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +104,7 @@ class GatewayRequest:
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    body: bytes | FileBody = field(repr=False)
     method: str = "POST"
 
 
@@ -161,6 +175,22 @@ class Pace:
     burst: int
 
 
+class Uploader(Protocol):
+    """How a gateway is handed a file, where that comes before the message."""
+
+    def build(self, message: Outgoing, account: Account) -> GatewayRequest:
+        """Make the request.
+
+        Raises:
+            CannotSend: the connection lacks an address or a secret.
+        """
+        ...
+
+    def read(self, answer: GatewayAnswer) -> str | Refused:
+        """Return the gateway's id of the file, which `Outgoing.media` is to have then."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Takes:
     """What a gateway can be given to send.
@@ -207,6 +237,9 @@ class Sender(Protocol):
     """How one gateway is sent to."""
 
     takes: Takes
+    uploader: Uploader | None
+    """None where a file travels with its message, or is fetched."""
+
     pace: Pace
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
@@ -222,9 +255,19 @@ class Sender(Protocol):
         ...
 
 
-def json_request(url: str, headers: Mapping[str, str], document: object) -> GatewayRequest:
-    """Make a POST of JSON."""
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+def json_request(
+    url: str,
+    headers: Mapping[str, str],
+    document: Mapping[str, Any],
+    file: UploadedFile | None = None,
+    mark: str = "",
+) -> GatewayRequest:
+    """Make a POST of JSON, in which the file, if any, stands where its mark stands."""
+    body: bytes | FileBody
+    if file is None:
+        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    else:
+        body = as_json(document, file.path, file.size_bytes, mark)
     return GatewayRequest(url, {**headers, "Content-Type": "application/json"}, body)
 
 

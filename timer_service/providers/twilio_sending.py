@@ -19,6 +19,7 @@ from timer_service.providers.sending import (
     SendAnswer,
     Takes,
     Unclear,
+    Uploader,
     class_by_status,
 )
 
@@ -45,6 +46,7 @@ class TwilioSender:
         template=("content_sid",),
     )
     pace = Pace(per_s=10, burst=20)
+    uploader: Uploader | None = None
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make the form; statuses come to our webhook, with our id in its query.
@@ -62,7 +64,7 @@ class TwilioSender:
         elif message.text:
             fields["Body"] = message.text
         if message.media is not None:
-            fields["MediaUrl"] = message.media.url or ""
+            fields["MediaUrl"] = message.file.address if message.file else message.media.url or ""
         if account.status_url:
             fields["StatusCallback"] = f"{account.status_url}?message_id={message.message_id}"
         login = base64.b64encode(f"{sid}:{account.secret('auth_token')}".encode()).decode()

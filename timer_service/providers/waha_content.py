@@ -184,5 +184,6 @@ def _media(message: JsonObject, told: Media) -> Media | None:
         file_name=as_text(media.get("filename"), ID_LIMIT) or told.file_name,
         size_bytes=size_bytes if size_bytes and 0 < size_bytes < _LARGEST_FILE_BYTES else None,
         url=url if url.startswith(("https://", "http://")) else None,
+        sha256=told.sha256,
     )
     return found if found.as_json() else None

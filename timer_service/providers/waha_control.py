@@ -206,7 +206,7 @@ CONTROL = WahaControl()
 
 
 def _request(
-    account: Account, method: str, path: str, document: object | None = None
+    account: Account, method: str, path: str, document: Mapping[str, Any] | None = None
 ) -> GatewayRequest:
     # A WAHA may run without a key, on a network of its own.
     headers = {"X-Api-Key": account.secret("api_key")} if "api_key" in account.secrets else {}

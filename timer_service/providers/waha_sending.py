@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from timer_service.messages import Media, SendFailure
+from timer_service.providers.file_body import new_mark
 from timer_service.providers.json_body import JsonObject, as_id, as_object
 from timer_service.providers.sending import (
     Accepted,
@@ -20,6 +21,7 @@ from timer_service.providers.sending import (
     Refused,
     SendAnswer,
     Takes,
+    Uploader,
     class_by_status,
     json_request,
 )
@@ -40,17 +42,19 @@ class WahaSender:
     takes = Takes("WAHA", ids=frozenset({"phone", "lid"}), media=frozenset(_MEDIA_CALLS))
     # WhatsApp bans numbers that send like machines.
     pace = Pace(per_s=1, burst=3)
+    uploader: Uploader | None = None
 
     def build(self, message: Outgoing, account: Account) -> GatewayRequest:
         """Make ``POST /api/sendText``, or what sends a file by its address."""
         document: dict[str, Any] = {"session": account.external_id, "chatId": _chat(message)}
-        call = "sendText"
+        call, mark = "sendText", new_mark()
         if message.media is not None:
             call = _MEDIA_CALLS[message.type]
             file = {
                 "mimetype": message.media.mime_type or _guess_type(message.type, message.media),
                 "filename": message.media.file_name,
                 "url": message.media.url,
+                "data": mark if message.file else None,
             }
             document["file"] = {name: value for name, value in file.items() if value}
             if message.type == "video":
@@ -61,7 +65,7 @@ class WahaSender:
             document["text"] = message.text
         # A WAHA may run without a key, on a network of its own.
         key = {"X-Api-Key": account.secret("api_key")} if "api_key" in account.secrets else {}
-        return json_request(account.url(f"/api/{call}"), key, document)
+        return json_request(account.url(f"/api/{call}"), key, document, message.file, mark)
 
     def read(self, answer: GatewayAnswer) -> SendAnswer:
         """Class by HTTP's status; 422 is a session that does not work at present."""

@@ -8,6 +8,7 @@ Source: WAProto, whatsmeow and Evolution API, read August 2026.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 
 from timer_service.errors import MalformedPayload
@@ -30,6 +31,8 @@ _URL_LIMIT = 2_048
 _VCARD_LIMIT = 4_096
 _CARD_LIMIT = 10
 _LARGEST_FILE_BYTES = 2**40
+_LARGEST_BYTE = 255
+_SHA256_BYTES = 32
 _MOST_WRAPPERS = 10
 _WRAPPERS = (
     "ephemeralMessage",
@@ -110,6 +113,7 @@ def _media(name: str, body: JsonObject, message: JsonObject) -> Content:
         file_name=as_text(body.get("fileName"), ID_LIMIT) or None,
         size_bytes=size_bytes if size_bytes and 0 < size_bytes < _LARGEST_FILE_BYTES else None,
         url=url if url.startswith(("https://", "http://")) else None,
+        sha256=_digest(_first(body, "fileSha256", "fileSHA256")),
     )
     transcript = as_text(message.get("speechToText")).removeprefix("[audio] ")
     return Content(
@@ -118,6 +122,22 @@ def _media(name: str, body: JsonObject, message: JsonObject) -> Content:
         media=media,
         extra={"transcript": transcript} if transcript else {},
     )
+
+
+def _digest(value: object) -> str | None:
+    """Return a SHA-256 as hexadecimal digits, of any of the ways that bytes are written in JSON."""
+    if isinstance(value, str):
+        try:
+            found = base64.b64decode(value, validate=True)
+        except ValueError:
+            return None
+    else:
+        fields = as_object(value)
+        listed = as_list(fields.get("data")) or [fields.get(str(at)) for at in range(len(fields))]
+        if not all(type(one) is int and 0 <= one <= _LARGEST_BYTE for one in listed):
+            return None
+        found = bytes(one for one in listed if isinstance(one, int))
+    return found.hex() if len(found) == _SHA256_BYTES else None
 
 
 def _location(_name: str, body: JsonObject, _message: JsonObject) -> Content:

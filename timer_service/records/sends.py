@@ -41,6 +41,7 @@ class NewSend:
     recipient: str
     client_ref: str | None = None
     template: Mapping[str, Any] | None = None
+    upload_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +71,16 @@ def add(db: Connection, business_id: BusinessId, new: NewSend) -> None:
     db.execute(
         text(f"""
             INSERT INTO sends
-              (message_id, business_id, client_ref, recipient, template, next_check_at)
+              (message_id, business_id, client_ref, recipient, template, upload_id, next_check_at)
             VALUES (:message_id, :business_id, :client_ref, :recipient, CAST(:template AS jsonb),
-              {_CHECK_AGAIN})"""),
+              :upload_id, {_CHECK_AGAIN})"""),
         {
             "message_id": new.message_id,
             "business_id": business_id,
             "client_ref": new.client_ref,
             "recipient": new.recipient,
             "template": None if new.template is None else json.dumps(new.template),
+            "upload_id": new.upload_id,
             "check_after": FIRST_CHECK_AFTER,
         },
     )
@@ -99,8 +101,8 @@ def get(db: Connection, business_id: BusinessId, message_id: UUID) -> RowMapping
     return (
         db.execute(
             text("""
-                SELECT s.recipient, s.template, s.attempt, m.connection_id, m.text, m.media, m.type,
-                  m.status
+                SELECT s.recipient, s.template, s.upload_id, s.attempt, m.connection_id, m.text,
+                  m.media, m.type, m.status
                 FROM sends s JOIN messages m ON m.id = s.message_id
                 WHERE s.message_id = :message_id AND s.business_id = :business_id"""),
             {"message_id": message_id, "business_id": business_id},
@@ -179,9 +181,9 @@ def start(db: Connection, message_id: UUID, attempt: int, *, lease: timedelta) -
                   WHERE s.message_id = :message_id AND s.attempt = :attempt AND NOT s.is_running
                     AND m.id = s.message_id AND {_IS_OURS_TO_SEND}
                     AND c.id = m.connection_id AND b.id = s.business_id AND b.erased_at IS NULL
-                  RETURNING s.message_id, s.business_id, s.recipient, s.template, s.refusals,
-                    m.type, m.text, m.media, c.id AS connection_id, c.provider, c.external_id,
-                    c.base_url, c.secrets, c.deleted_at IS NOT NULL AS is_gone
+                  RETURNING s.message_id, s.business_id, s.recipient, s.template, s.upload_id,
+                    s.refusals, m.type, m.text, m.media, c.id AS connection_id, c.provider,
+                    c.external_id, c.base_url, c.secrets, c.deleted_at IS NOT NULL AS is_gone
                 ), moved AS (
                   UPDATE messages SET status = 'sending' FROM begun WHERE id = begun.message_id
                 )

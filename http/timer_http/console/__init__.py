@@ -9,6 +9,7 @@ from __future__ import annotations
 from timer_http.console import (  # noqa: F401 - importing them hangs their views on the blueprint
     business_pages,
     error_pages,
+    media_pages,
     session_pages,
     sign_in_pages,
 )

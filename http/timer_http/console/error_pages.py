@@ -13,6 +13,7 @@ from timer_http.console.i18n import gettext
 from timer_http.console.pages import blueprint
 from timer_http.origin import is_cross_origin
 from timer_http.problems import describe, log_unexpected
+from timer_service.media_trouble import MediaTrouble
 
 _READS = {"GET", "HEAD"}
 
@@ -41,7 +42,8 @@ def answer_not_signed_in(_: NotSignedIn) -> Response:
 def answer_error(error: Exception) -> Response:
     """Make a page of an exception."""
     status = describe(error).status
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.SERVICE_UNAVAILABLE:
+    is_told = status == HTTPStatus.SERVICE_UNAVAILABLE or isinstance(error, MediaTrouble)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_told:
         log_unexpected(error)
     title, advice = _words(status)
     page = render_template(
