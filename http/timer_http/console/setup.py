@@ -9,6 +9,7 @@ from flask import Flask, g, request
 from markupsafe import Markup
 
 from timer_http.console import filters, i18n, words
+from timer_http.console.navigation import places_above, places_in
 from timer_http.console.pages import blueprint
 from timer_service.clock import epoch_s
 from timer_service.messages import Role
@@ -71,4 +72,6 @@ def page_values() -> dict[str, Any]:
         "markup": Markup,
         "isolated": filters.isolated,
         "language_address": _language_address,
+        "places_in": places_in,
+        "places_above": places_above,
     }
