@@ -20,20 +20,29 @@ from timer_service.messages import Role
 from timer_service.records import access
 from timer_service.resources import ApiKey
 
-_RANKS = {Role.VIEWER: 0, Role.AGENT: 1, Role.MANAGER: 2, Role.ADMIN: 3}
+_RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking. The admin belongs to no business and has no key row."""
+    """Who is asking: whoever holds a key, or a person who signed in.
+
+    The admin belongs to no business and has no key row. A person is asked for one business at a
+    time, with the role in that one; where it is about none, as a viewer of nothing.
+    """
 
     role: Role
     business_id: BusinessId | None = None
     key_id: UUID | None = None
+    person_id: UUID | None = None
 
     def may(self, least: Role) -> bool:
         """Tell whether the caller's role reaches ``least``."""
         return _RANKS[self.role] >= _RANKS[least]
+
+    def may_see(self, business_id: UUID) -> bool:
+        """Tell whether the caller may know of a business."""
+        return self.role is Role.ADMIN or self.business_id == business_id
 
 
 def make_key(prefix: str = "tsk") -> str:

@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     """Silence that ends a session, for businesses that do not set their own."""
     public_url: str = "http://127.0.0.1:8080"
     """What providers call; webhook addresses are built from it."""
+    trusted_proxies: int = Field(default=0, ge=0, le=10)
+    """How many reverse proxies of our own stand before web; their word on who calls is believed."""
     admin_key: SecretStr | None = None
     """The key above all businesses; made at the first start where it is not set."""
     encryption_keys: SecretStr | None = None

@@ -32,6 +32,7 @@ from timer_service.messages import (
     ConnectionState,
     Delivery,
     Direction,
+    MemberRole,
     ProviderName,
     SendFailure,
     SessionState,
@@ -414,4 +415,74 @@ duties = Table(
     Column("name", Text, primary_key=True),
     Column("holder", Uuid, nullable=False),
     _instant("ends_at"),
+)
+
+# Who signs in to the console. Programs have keys (api_keys).
+people = Table(
+    "people",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("email", Text, nullable=False, unique=True),  # in small letters
+    Column("name", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    _instant("created_at", default_now=True),
+    _instant("password_changed_at", default_now=True),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("business_id", Uuid, ForeignKey("businesses.id", ondelete="CASCADE"), primary_key=True),
+    Column("person_id", Uuid, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("role", Text, nullable=False),
+    _instant("created_at", default_now=True),
+    _one_of("role", MemberRole),
+    Index(None, "person_id"),
+)
+
+# Links that let somebody become a member, each once. An e-mail address has one in each business.
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _business_id(),
+    Column("email", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    _instant("created_at", default_now=True),
+    _instant("ends_at"),
+    _one_of("role", MemberRole),
+    UniqueConstraint("business_id", "email"),
+)
+
+# Links that let somebody choose a new password, each once.
+password_resets = Table(
+    "password_resets",
+    metadata,
+    Column("person_id", Uuid, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    _instant("ends_at"),
+)
+
+# The browsers people are signed in with. The cookie holds a token, the row its digest.
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("person_id", Uuid, ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
+    _instant("created_at", default_now=True),
+    _instant("seen_at", default_now=True),
+    _instant("ends_at"),
+    Index(None, "person_id"),
+    Index(None, "ends_at"),
+)
+
+# How often somebody tried to sign in of late: as an account, and from an address, as digests.
+sign_in_tries = Table(
+    "sign_in_tries",
+    metadata,
+    Column("subject", LargeBinary, primary_key=True),
+    Column("tries", Integer, nullable=False),
+    _instant("ends_at"),
+    Index(None, "ends_at"),
 )

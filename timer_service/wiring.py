@@ -29,8 +29,11 @@ from timer_service.installation import Installation
 from timer_service.intake import Intake
 from timer_service.job_queue import JobQueue
 from timer_service.live_chats import LiveChats
+from timer_service.members import Members
 from timer_service.message_sender import MessageSender
 from timer_service.outgoing import Outbox
+from timer_service.passwords import Passwords
+from timer_service.people import People
 from timer_service.primaries import primaries_of
 from timer_service.rebuild import Rebuilder
 from timer_service.redis_clients import (
@@ -65,6 +68,8 @@ class WebServices:
     live_chats: LiveChats
     jobs: JobQueue
     keys: Keys
+    people: People
+    members: Members
     intake: Intake
     active_chats: ActiveChatsReader
     directory: ConnectionDirectory
@@ -138,6 +143,8 @@ def build_web(settings: Settings) -> WebServices:
     secret_box = SecretBox(settings.encryption_key_list())
     patient = database.patient()
     keys = Keys(patient, settings.admin_key.get_secret_value() if settings.admin_key else None)
+    passwords = Passwords()
+    people = People(patient, passwords)
     directory = ConnectionDirectory(database, secret_box)
     spool = None if settings.spool_dir is None else Spool(settings.spool_dir)
     installation = Installation(database, settings)
@@ -149,6 +156,10 @@ def build_web(settings: Settings) -> WebServices:
         live_chats=live_chats,
         jobs=jobs,
         keys=keys,
+        people=people,
+        members=Members(
+            patient, accounts=people, passwords=passwords, public_url=settings.public_url
+        ),
         # What waits in the host's own spool comes before the webhooks that ask.
         intake=Intake(
             database, follow_up, held_after=partial(_known_to_wait, announcements, spool)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from datetime import timedelta
 from typing import Any
 
 from flask import Flask, Request
@@ -24,7 +23,7 @@ from timer_http import (
 )
 from timer_http.api import blueprints
 from timer_http.api.blueprint import BEARER
-from timer_http.auth import SIGNED_IN_FOR_S
+from timer_http.auth import COOKIE_LASTS
 from timer_http.console import blueprint as console
 from timer_http.console import init_app as init_console
 from timer_http.context import attach_services
@@ -109,7 +108,7 @@ def _configure(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_REFRESH_EACH_REQUEST=False,
-        PERMANENT_SESSION_LIFETIME=timedelta(seconds=SIGNED_IN_FOR_S),
+        PERMANENT_SESSION_LIFETIME=COOKIE_LASTS,
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
     )
 

@@ -39,6 +39,7 @@ _STATUSES: tuple[tuple[type[Exception], HTTPStatus], ...] = (
     (ours.InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
     (ours.NotFound, HTTPStatus.NOT_FOUND),
     (ours.Conflict, HTTPStatus.CONFLICT),
+    (ours.TooManyTries, HTTPStatus.TOO_MANY_REQUESTS),
     (ours.MalformedPayload, HTTPStatus.BAD_REQUEST),
     (ours.DatabaseUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (ours.RedisUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),

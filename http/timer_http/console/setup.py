@@ -46,6 +46,8 @@ for template_filter in (
     words.message_type,
     words.provider,
     words.summary_skipped,
+    words.member_role,
+    words.role_reach,
 ):
     blueprint.add_app_template_filter(template_filter)
 
@@ -68,6 +70,7 @@ def page_values() -> dict[str, Any]:
         "is_admin": caller is not None and caller.role is Role.ADMIN,
         "caller": caller,
         "business": g.get("business"),
+        "reading_person": g.get("person"),
         "server_time_ms": round(epoch_s() * 1000),
         "markup": Markup,
         "isolated": filters.isolated,

@@ -6,7 +6,14 @@ A value without a word here is shown as it is stored, so a newer row never break
 from __future__ import annotations
 
 from timer_http.console.i18n import gettext
-from timer_service.messages import CloseReason, ConnectionState, Delivery, ProviderName
+from timer_service.messages import (
+    CloseReason,
+    ConnectionState,
+    Delivery,
+    MemberRole,
+    ProviderName,
+)
+from timer_service.passwords import LONGEST, SHORTEST, Weakness
 from timer_service.resources import Session
 
 _PROVIDERS: dict[str, str] = {
@@ -67,6 +74,41 @@ def session_state(session: Session) -> str:
         CloseReason.RECOVERED.value: gettext("Closed: recorded afterwards"),
         CloseReason.REPLACED.value: gettext("Joined with another conversation"),
     }.get(session.close_reason or "", gettext("Closed"))
+
+
+def member_role(role: str) -> str:
+    """Say what a person is in a business."""
+    return {
+        MemberRole.VIEWER.value: gettext("Viewer"),
+        MemberRole.AGENT.value: gettext("Agent"),
+        MemberRole.MANAGER.value: gettext("Manager"),
+        MemberRole.ADMIN.value: gettext("Admin"),
+    }.get(role, role)
+
+
+def role_reach(role: str) -> str:
+    """Say in a line what somebody with a role may do."""
+    return {
+        MemberRole.VIEWER.value: gettext("reads conversations and summaries"),
+        MemberRole.AGENT.value: gettext("answers, closes and summarises conversations too"),
+        MemberRole.MANAGER.value: gettext("changes settings, numbers and API keys too"),
+        MemberRole.ADMIN.value: gettext("invites and removes people too"),
+    }.get(role, "")
+
+
+def weak_password(weakness: Weakness) -> str:
+    """Say why a password is not good enough, and what to do."""
+    return {
+        Weakness.SHORT: gettext("Too short: at least %(count)s characters.", count=SHORTEST),
+        Weakness.LONG: gettext("Too long: at most %(count)s characters.", count=LONGEST),
+        Weakness.SIMPLE: gettext("Too easy to guess: use more different characters."),
+        Weakness.LIKE_EMAIL: gettext("Too easy to guess: it is like the e-mail address."),
+    }[weakness]
+
+
+def too_many_tries() -> str:
+    """Say that somebody guesses too often, and when to come back."""
+    return gettext("Too many tries. Wait a quarter of an hour, then try again.")
 
 
 def author(name: str) -> str:

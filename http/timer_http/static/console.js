@@ -54,6 +54,19 @@
     countDown();
   });
 
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    const words = button.textContent;
+    const field = document.getElementById(button.dataset.copy);
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      field.select();
+      // Browsers have a clipboard over https and on this machine only; else the text is selected.
+      await navigator.clipboard?.writeText(field.value);
+      if (navigator.clipboard) button.textContent = button.dataset.copied;
+      setTimeout(() => { button.textContent = words; }, 2000);
+    });
+  }
+
   countDown();
   setInterval(countDown, 1000);
 })();
