@@ -91,6 +91,14 @@ class CloseReason(StrEnum):
     REPLACED = "replaced"
 
 
+class SummarizerChoice(StrEnum):
+    """Which summarizer to use; ``auto`` takes ``openai`` where a model is configured."""
+
+    AUTO = "auto"
+    OPENAI = "openai"
+    EXTRACTIVE = "extractive"
+
+
 class SummaryStatus(StrEnum):
     """Where a closed session's summary stands."""
 

@@ -45,6 +45,10 @@ class Business(Resource):
     country: str | None
     locale: str
     timezone: str
+    summarizer: str | None
+    summary_model: str | None
+    summary_language: str | None
+    summary_instructions: str
     created_at: Instant
 
     @classmethod

@@ -10,7 +10,6 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +25,11 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from timer_service.errors import ConfigurationError
+from timer_service.messages import SummarizerChoice
 from timer_service.redis_urls import Topology, parse_redis_url
 
 IDLE_GAP_MIN_S = 1
 IDLE_GAP_MAX_S = 2_592_000
-
-
-class SummarizerChoice(StrEnum):
-    """Which summarizer to use; ``auto`` takes ``openai`` where a model is configured."""
-
-    AUTO = "auto"
-    OPENAI = "openai"
-    EXTRACTIVE = "extractive"
 
 
 class Settings(BaseSettings):

@@ -36,6 +36,7 @@ from timer_service.messages import (
     ProviderName,
     SendFailure,
     SessionState,
+    SummarizerChoice,
     SummaryStatus,
     TouchOn,
 )
@@ -88,11 +89,17 @@ businesses = Table(
     Column("country", Text),
     Column("locale", Text, nullable=False, server_default="en"),
     Column("timezone", Text, nullable=False, server_default="UTC"),
+    # How its conversations are summarised; null: as the service is set, in the customer's language.
+    Column("summarizer", Text),
+    Column("summary_model", Text),
+    Column("summary_language", Text),
+    Column("summary_instructions", Text, nullable=False, server_default=""),
     _instant("created_at", default_now=True),
     # Nobody sees it any more; its rows go in small steps, this one last (timer_service.eraser).
     _instant("erased_at", nullable=True),
     CheckConstraint("idle_gap_s BETWEEN 1 AND 2592000", name="idle_gap_s_in_range"),
     _one_of("touch_on", TouchOn),
+    _one_of("summarizer", SummarizerChoice),
     Index("ix_businesses_erased", "erased_at", postgresql_where=text("erased_at IS NOT NULL")),
 )
 

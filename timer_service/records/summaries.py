@@ -34,7 +34,8 @@ def start(
 ) -> RowMapping | None:
     """Take up an attempt; None if it is over, done, or a newer one exists.
 
-    The row answers ``business_id``, ``business_name`` and ``customer_name``. This transaction's
+    The row answers ``business_id``, ``business_name`` and ``customer_name``, and what the business
+    wishes of its summaries. This transaction's
     commit does not wait for the disk: a start that a crash of Postgres forgets is made again.
     """
     return (
@@ -47,6 +48,7 @@ def start(
                   AND s.summary_status IN ('pending', 'running', 'failed')
                   AND b.id = s.business_id AND b.erased_at IS NULL AND k.id = s.contact_id
                 RETURNING s.business_id, b.name AS business_name, k.name AS customer_name,
+                  b.summarizer, b.summary_model, b.summary_language, b.summary_instructions,
                   set_config('synchronous_commit', 'off', true)"""),
             {"id": session_id, "attempt": attempt, "lease": lease},
         )

@@ -11,6 +11,7 @@ from timer_http.console import (  # noqa: F401 - importing them hangs their view
     business_pages,
     error_pages,
     session_pages,
+    settings_pages,
     sign_in_pages,
     user_pages,
 )

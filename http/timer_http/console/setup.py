@@ -48,6 +48,12 @@ for template_filter in (
     words.summary_skipped,
     words.member_role,
     words.role_reach,
+    words.secret,
+    words.secret_use,
+    words.external_id,
+    words.external_id_help,
+    words.touch_rule,
+    words.summarizer,
 ):
     blueprint.add_app_template_filter(template_filter)
 

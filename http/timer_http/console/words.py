@@ -12,6 +12,8 @@ from timer_service.messages import (
     Delivery,
     MemberRole,
     ProviderName,
+    SummarizerChoice,
+    TouchOn,
 )
 from timer_service.passwords import LONGEST, SHORTEST, Weakness
 from timer_service.resources import Session
@@ -109,6 +111,73 @@ def weak_password(weakness: Weakness) -> str:
 def too_many_tries() -> str:
     """Say that somebody guesses too often, and when to come back."""
     return gettext("Too many tries. Wait a quarter of an hour, then try again.")
+
+
+def secret(name: str) -> str:
+    """Return what a gateway's own pages call a secret."""
+    return {
+        "app_secret": gettext("App secret"),
+        "verify_token": gettext("Verify token"),
+        "access_token": gettext("Access token"),
+        "token": gettext("Webhook token"),
+        "jwt_key": gettext("JWT key"),
+        "api_key": gettext("API key"),
+        "auth_token": gettext("Auth token"),
+        "hmac_key": gettext("HMAC key"),
+    }.get(name, name)
+
+
+def secret_use(name: str) -> str:
+    """Say what a secret is for, and where it is found or made."""
+    return {
+        "app_secret": gettext("In the app's settings at Meta. Proves that webhooks are Meta's."),
+        "verify_token": gettext("Make one up; type the same in the webhook settings at Meta."),
+        "access_token": gettext("A permanent token of a system user. For sending only."),
+        "token": gettext("Make one up. It becomes the end of the webhook address."),
+        "jwt_key": gettext("Only if webhooks carry Evolution's signed token."),
+        "api_key": gettext("The gateway's own key. For sending only."),
+        "auth_token": gettext("In Twilio's console. Proves that webhooks are Twilio's."),
+        "hmac_key": gettext("Make one up; set the same at WAHA. It signs the webhooks."),
+    }.get(name, "")
+
+
+def external_id(provider: str) -> str:
+    """Return what a gateway calls the account's id."""
+    return {
+        ProviderName.META.value: gettext("Phone number ID"),
+        ProviderName.BAILEYS.value: gettext("Instance name"),
+        ProviderName.TWILIO.value: gettext("Account and number"),
+        ProviderName.WAHA.value: gettext("Session name"),
+    }.get(provider, provider)
+
+
+def external_id_help(provider: str) -> str:
+    """Say where the account's id stands and how it looks."""
+    return {
+        ProviderName.META.value: gettext("Digits, in the WhatsApp settings of the app at Meta."),
+        ProviderName.BAILEYS.value: gettext("As it is called at Evolution API or your bridge."),
+        ProviderName.TWILIO.value: gettext("Such as AC0123…:+15550009999."),
+        ProviderName.WAHA.value: gettext("As it is called at WAHA, such as default."),
+    }.get(provider, "")
+
+
+def touch_rule(name: str) -> str:
+    """Say which messages keep a chat open."""
+    return {
+        TouchOn.CUSTOMER.value: gettext("Only the customer's messages"),
+        TouchOn.ANY.value: gettext("Any message, of the bot and of agents too"),
+    }.get(name, name)
+
+
+def summarizer(name: str) -> str:
+    """Say who writes a summary."""
+    return {
+        SummarizerChoice.AUTO.value: gettext("A language model where there is one"),
+        SummarizerChoice.OPENAI.value: gettext("A language model"),
+        SummarizerChoice.EXTRACTIVE.value: gettext(
+            "No model: sentences of the conversation itself"
+        ),
+    }.get(name, name)
 
 
 def author(name: str) -> str:
