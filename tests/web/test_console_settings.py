@@ -188,7 +188,7 @@ def test_a_test_message_that_cannot_go_out_says_why_and_keeps_what_was_typed(
         ("1", "minute", 60),
         ("90", "minute", 5_400),
         ("12", "hour", 43_200),
-        ("30", "day", 2_592_000),
+        ("30", "day", 2592000),
     ],
 )
 def test_the_idle_time_is_chosen_in_minutes_hours_or_days(
