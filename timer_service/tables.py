@@ -253,6 +253,12 @@ sessions = Table(
     ),
     Index("ix_sessions_opened", "created_at", postgresql_where=text("state = 'open'")),
     Index("ix_sessions_closed", "closed_at", postgresql_where=text("state = 'closed'")),
+    Index(
+        "ix_sessions_closed_of_business",
+        "business_id",
+        "closed_at",
+        postgresql_where=text("state = 'closed'"),
+    ),
     Index("ix_sessions_of_business", "business_id", "started_at", "id"),
     Index("ix_sessions_of_contact", "contact_id", "connection_id", "started_at"),
     Index(

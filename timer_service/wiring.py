@@ -14,6 +14,7 @@ from redis import Redis
 
 from timer_service.access import Keys
 from timer_service.active_chats import ActiveChatsReader
+from timer_service.activity import ActivityReader
 from timer_service.administration import Administration
 from timer_service.arming import Armer
 from timer_service.audit import Auditor
@@ -72,6 +73,7 @@ class WebServices:
     members: Members
     intake: Intake
     active_chats: ActiveChatsReader
+    activity: ActivityReader
     directory: ConnectionDirectory
     administration: Administration
     service: TimerService
@@ -165,6 +167,7 @@ def build_web(settings: Settings) -> WebServices:
             database, follow_up, held_after=partial(_known_to_wait, announcements, spool)
         ),
         active_chats=ActiveChatsReader(patient, live_chats),
+        activity=ActivityReader(patient),
         directory=directory,
         administration=Administration(
             patient,

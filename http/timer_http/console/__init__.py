@@ -10,6 +10,7 @@ from timer_http.console import (  # noqa: F401 - importing them hangs their view
     account_pages,
     business_pages,
     error_pages,
+    overview_pages,
     session_pages,
     settings_pages,
     sign_in_pages,

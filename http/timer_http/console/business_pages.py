@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 
 from timer_http.auth import require
 from timer_http.console.access import id_of, open_business, require_caller
+from timer_http.console.overview_pages import read_activity
 from timer_http.console.pages import blueprint
 from timer_http.context import current_services
 from timer_http.paging import cut, read_id, read_instants_and_id
@@ -60,7 +61,8 @@ def businesses() -> str:
 @require(Role.VIEWER)
 def business(business_id: UUID) -> str | Response:
     """Show one business."""
-    owner = id_of(open_business(business_id))
+    shown = open_business(business_id)
+    owner = id_of(shown)
     if "state" in request.args:  # where the lists were before they had a page of their own
         address = url_for(
             "console.conversations",
@@ -74,6 +76,7 @@ def business(business_id: UUID) -> str | Response:
         count=_count(owner),
         punctuality=_punctuality(),
         **_connections(owner),
+        **read_activity(shown),
         **_conversations(owner),
     )
 

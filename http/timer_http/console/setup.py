@@ -31,6 +31,8 @@ for template_filter in (
     filters.relative,
     filters.clock_time,
     filters.day,
+    filters.short_day,
+    filters.length_s,
     filters.number,
     filters.phone,
     filters.size,
