@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from timer_service.database import Database
+from timer_service.errors import DatabaseUnavailable
 from timer_service.ids import BusinessId, new_id
 from timer_service.messages import Role
 from timer_service.records import access
@@ -73,9 +75,12 @@ class Keys:
             return Caller(Role.ADMIN)
         with self._database.transaction() as db:
             found = access.find_key(db, digest)
-            if found is not None:
-                return Caller(Role(found["role"]), found["business_id"], found["id"])
-            admin_digest = self._read_admin_digest(db)
+            admin_digest = self._read_admin_digest(db) if found is None else None
+        if found is not None:
+            if found["is_stale"]:
+                with suppress(DatabaseUnavailable), self._database.transaction() as db:
+                    access.note_used(db, found["id"])
+            return Caller(Role(found["role"]), found["business_id"], found["id"])
         if admin_digest and hmac.compare_digest(digest, admin_digest):
             return Caller(Role.ADMIN)
         return None

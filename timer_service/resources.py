@@ -65,6 +65,7 @@ class ApiKey(Resource):
     role: str
     name: str
     created_at: Instant
+    last_used_at: Instant | None
     revoked_at: Instant | None
 
     @classmethod

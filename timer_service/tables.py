@@ -430,6 +430,21 @@ duties = Table(
     _instant("ends_at"),
 )
 
+# What is worth knowing afterwards; written by note_in_journal, which deletes what is too old.
+journal = Table(
+    "journal",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _business_id(),
+    _instant("at", default_now=True),
+    Column("kind", Text, nullable=False),
+    Column("actor_kind", Text, nullable=False),
+    Column("actor_id", Uuid),
+    Column("subject_id", Uuid),
+    Column("detail", Text, nullable=False, server_default=""),
+    Index(None, "business_id", "at", "id"),
+)
+
 # Who signs in to the console. Programs have keys (api_keys).
 people = Table(
     "people",

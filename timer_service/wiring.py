@@ -29,6 +29,7 @@ from timer_service.gateway_http import GatewayHttp
 from timer_service.installation import Installation
 from timer_service.intake import Intake
 from timer_service.job_queue import JobQueue
+from timer_service.journal import Journal
 from timer_service.live_chats import LiveChats
 from timer_service.members import Members
 from timer_service.message_sender import MessageSender
@@ -71,6 +72,7 @@ class WebServices:
     keys: Keys
     people: People
     members: Members
+    journal: Journal
     intake: Intake
     active_chats: ActiveChatsReader
     activity: ActivityReader
@@ -162,6 +164,7 @@ def build_web(settings: Settings) -> WebServices:
         members=Members(
             patient, accounts=people, passwords=passwords, public_url=settings.public_url
         ),
+        journal=Journal(patient),
         # What waits in the host's own spool comes before the webhooks that ask.
         intake=Intake(
             database, follow_up, held_after=partial(_known_to_wait, announcements, spool)

@@ -16,6 +16,7 @@ from timer_http import (
     docs_page,
     exposition,
     health,
+    noting,
     problems,
     rq_pages,
     security_headers,
@@ -75,6 +76,7 @@ def create_app(services: WebServices | None = None) -> Flask:
     attach_services(app, services)
     app.register_error_handler(Exception, problems.answer_error)
     security_headers.init_app(app)
+    noting.init_app(app)
     for blueprint in (webhooks.blueprint, *blueprints, health.blueprint, exposition.blueprint):
         app.register_api(blueprint)
     app.add_url_rule(docs_page.SPEC_URL, "openapi_json", lambda: _document_of(app))

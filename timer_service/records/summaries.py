@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from timer_service.ids import BusinessId, SessionId
 from timer_service.messages import WORKER_DIED, SummaryStatus
+from timer_service.records import journal
 from timer_service.tables import summaries
 
 
@@ -182,7 +183,17 @@ def begin_again(
             "worker_died": WORKER_DIED,
         },
     )
-    return [
+    moved = [
         UnfinishedSummary(row.business_id, row.id, row.summary_attempt, row.is_parked)
         for row in rows
     ]
+    for one in moved:
+        if one.is_parked:
+            journal.note(
+                db,
+                one.business_id,
+                "summary_parked",
+                actor_kind="service",
+                subject_id=one.session_id,
+            )
+    return moved

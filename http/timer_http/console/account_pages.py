@@ -7,17 +7,20 @@ from http import HTTPStatus
 from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from timer_http.auth import keep_signed_in, require, session_token
+from timer_http.auth import keep_signed_in, require, session_token, signed_in_person
 from timer_http.client_address import client_address
 from timer_http.console import words
 from timer_http.console.access import require_person
 from timer_http.console.i18n import gettext, language_kept, speak_for
 from timer_http.console.pages import blueprint
 from timer_http.context import current_services
+from timer_service.access import Caller
 from timer_service.errors import Conflict, InvalidInput, TooManyTries
+from timer_service.journal import EventKind
 from timer_service.members import Invitation
 from timer_service.messages import Role
 from timer_service.passwords import SHORTEST, WeakPassword
+from timer_service.text_cleaning import clean_text
 
 
 @blueprint.get("/console/own-businesses")
@@ -89,7 +92,7 @@ def accept_invitation(token: str) -> Response | tuple[str, int]:
                 token, password=password, address=client_address()
             )
         else:
-            name = request.form.get("name", "")
+            name = clean_text(request.form.get("name", ""))
             signed_in = members.join(token, name=name, password=password)
     except WeakPassword as error:
         problem = {"password": words.weak_password(error.weakness)}
@@ -103,6 +106,13 @@ def accept_invitation(token: str) -> Response | tuple[str, int]:
         if signed_in is not None:
             with language_kept():
                 keep_signed_in(signed_in)
+            if (person := signed_in_person()) is not None:
+                current_services().journal.note(
+                    invitation.business_id,
+                    EventKind.USER_JOINED,
+                    Caller(invitation.role.role, invitation.business_id, person_id=person.id),
+                    detail=invitation.role.value,
+                )
             address = url_for("console.business", business_id=invitation.business_id)
             return redirect(address, HTTPStatus.SEE_OTHER)
         problem = {"password": gettext("This is not the password of this account.")}

@@ -24,5 +24,5 @@ CONTENT_SECURITY_POLICY = (
 @blueprint.after_request
 def allow_own_files(response: Response) -> Response:
     """Allow our own files and nothing else; the application adds the other headers."""
-    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
     return response

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from timer_http.problems import field_errors
 from timer_service.messages import ProviderName
 from timer_service.settings import IDLE_GAP_MAX_S
+from timer_service.text_cleaning import clean_json
 
 UNITS_S = {"minute": 60, "hour": 3_600, "day": 86_400}
 SHORTEST_GAP_S = 60
@@ -53,6 +54,7 @@ class Filled:
 
 def read_connection(form: Mapping[str, str]) -> dict[str, Any]:
     """Return what was typed of a connection as the API's models take it, without blank secrets."""
+    form = clean_json(dict(form))
     values: dict[str, Any] = {
         name: form[name].strip() for name in ("external_id", "name", "base_url") if name in form
     }

@@ -25,11 +25,13 @@ from timer_http.console.settings_forms import (
     write_gap,
 )
 from timer_http.context import current_services
+from timer_http.noting import tell_journal
 from timer_http.schemas import BusinessChange, ConnectionChange, NewConnection
 from timer_service.errors import Conflict, InvalidInput
 from timer_service.messages import ProviderName, Role, SummarizerChoice, TouchOn
 from timer_service.outgoing import MessageToSend
 from timer_service.resources import Business
+from timer_service.text_cleaning import clean_text
 
 _ADDRESS = "/console/businesses/<uuid:business_id>/settings"
 _CONNECTION = f"{_ADDRESS}/connections/<uuid:connection_id>"
@@ -69,6 +71,7 @@ def add_connection(business_id: UUID) -> Response | tuple[str, int]:
         except Conflict:
             problems = {"external_id": gettext("This account is connected already.")}
         else:
+            tell_journal(subject_id=connection.id)
             flash(gettext("It is connected here. Now set its webhook address at the gateway."))
             return _to_settings(business, f"connection-{connection.id}")
     return _new_connection(Filled(request.form, problems)), HTTPStatus.UNPROCESSABLE_ENTITY
@@ -112,7 +115,7 @@ def remove_connection(business_id: UUID, connection_id: UUID) -> Response:
 def send_test_message(business_id: UUID, connection_id: UUID) -> Response | tuple[str, int]:
     """Send a message to a number of one's own, and lead to the conversation it stands in."""
     business = open_business(business_id)
-    to, text = request.form.get("to", "").strip(), request.form.get("text", "").strip()
+    to, text = (clean_text(request.form.get(name, "")).strip() for name in ("to", "text"))
     message, problems = check(
         MessageToSend,
         {"connection_id": connection_id, "to": to, "text": text, "author": "agent"},
@@ -157,7 +160,9 @@ def change_summaries(business_id: UUID) -> Response | tuple[str, int]:
     """Change how conversations are summarised."""
     business = open_business(business_id)
     names = ("summarizer", "summary_model", "summary_language", "summary_instructions")
-    typed: dict[str, Any] = {name: request.form.get(name, "").strip() or None for name in names}
+    typed: dict[str, Any] = {
+        name: clean_text(request.form.get(name, "")).strip() or None for name in names
+    }
     typed["summary_instructions"] = typed["summary_instructions"] or ""
     change, problems = check(BusinessChange, typed)
     if change is None:

@@ -56,6 +56,9 @@ for template_filter in (
     words.external_id_help,
     words.touch_rule,
     words.summarizer,
+    words.event,
+    words.event_detail,
+    words.actor,
 ):
     blueprint.add_app_template_filter(template_filter)
 

@@ -23,6 +23,7 @@ from timer_http.console.pages import blueprint
 from timer_http.context import current_services
 from timer_service.access import Caller
 from timer_service.errors import DatabaseUnavailable, TooManyTries
+from timer_service.journal import EventKind
 from timer_service.messages import Role
 from timer_service.people import Person
 
@@ -72,7 +73,15 @@ def _as_person() -> Response | tuple[str, int]:
     with language_kept():
         keep_signed_in(token)
     person = signed_in_person()
-    return _go_on(url_for("console.home") if person is None else home_of_person(person))
+    if person is None:
+        return _go_on(url_for("console.home"))
+    for one in person.memberships:
+        current_services().journal.note(
+            one.business_id,
+            EventKind.USER_SIGNED_IN,
+            Caller(one.role.role, one.business_id, person_id=person.id),
+        )
+    return _go_on(home_of_person(person))
 
 
 def _with_key() -> Response | tuple[str, int]:

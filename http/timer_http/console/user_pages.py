@@ -17,6 +17,7 @@ from timer_http.console.access import id_of, open_business, reader
 from timer_http.console.i18n import gettext
 from timer_http.console.pages import blueprint
 from timer_http.context import current_services
+from timer_http.noting import tell_journal
 from timer_service.errors import Conflict, InvalidInput
 from timer_service.messages import MemberRole, Role
 from timer_service.resources import Business
@@ -44,6 +45,7 @@ def invite_user(business_id: UUID) -> str | tuple[str, int]:
     except InvalidInput:
         problem = gettext("This is no e-mail address. One looks like dana@shop.example.")
     else:
+        tell_journal(detail=email.strip().lower())
         return _users(business, link=link, email=email)
     page = _users(business, problem=problem, email=email, role=role)
     return page, HTTPStatus.UNPROCESSABLE_ENTITY
@@ -64,7 +66,9 @@ def change_user_role(business_id: UUID, person_id: UUID) -> Response:
     """Give somebody another role."""
     business = open_business(business_id)
     _refuse_oneself(person_id)
-    current_services().members.change_role(id_of(business), person_id, _read_role())
+    role = _read_role()
+    current_services().members.change_role(id_of(business), person_id, role)
+    tell_journal(detail=role.value)
     return _back(business, gettext("The role is changed."))
 
 

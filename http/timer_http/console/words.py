@@ -6,6 +6,7 @@ A value without a word here is shown as it is stored, so a newer row never break
 from __future__ import annotations
 
 from timer_http.console.i18n import gettext
+from timer_service.journal import Entry, EventKind
 from timer_service.messages import (
     CloseReason,
     ConnectionState,
@@ -178,6 +179,44 @@ def summarizer(name: str) -> str:
             "No model: sentences of the conversation itself"
         ),
     }.get(name, name)
+
+
+def event(kind: str) -> str:
+    """Say what an entry of the journal tells."""
+    return {
+        EventKind.CONNECTION_STATUS.value: gettext("Connection status"),
+        EventKind.CONNECTION_ADDED.value: gettext("Number connected"),
+        EventKind.CONNECTION_CHANGED.value: gettext("Connection changed"),
+        EventKind.CONNECTION_REMOVED.value: gettext("Number removed"),
+        EventKind.SETTINGS_CHANGED.value: gettext("Settings changed"),
+        EventKind.KEY_MADE.value: gettext("Key made"),
+        EventKind.KEY_REVOKED.value: gettext("Key revoked"),
+        EventKind.USER_INVITED.value: gettext("User invited"),
+        EventKind.INVITATION_WITHDRAWN.value: gettext("Invitation withdrawn"),
+        EventKind.USER_JOINED.value: gettext("User joined"),
+        EventKind.USER_SIGNED_IN.value: gettext("User signed in"),
+        EventKind.USER_ROLE_CHANGED.value: gettext("Role changed"),
+        EventKind.USER_REMOVED.value: gettext("User removed"),
+        EventKind.SUMMARY_PARKED.value: gettext("Summary given up"),
+    }.get(kind, kind)
+
+
+def event_detail(entry: Entry) -> str:
+    """Write what an entry says beside its kind: a status, a role, an address."""
+    if entry.kind == EventKind.CONNECTION_STATUS:
+        return connection_state(entry.detail)
+    return member_role(entry.detail)
+
+
+def actor(entry: Entry) -> str:
+    """Say who did it."""
+    return entry.actor_name or {
+        "admin": gettext("The admin key"),
+        "gateway": gettext("The gateway"),
+        "key": gettext("A key"),
+        "person": gettext("Somebody who is gone"),
+        "service": gettext("The service"),
+    }.get(entry.actor_kind, entry.actor_kind)
 
 
 def author(name: str) -> str:
