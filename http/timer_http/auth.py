@@ -144,7 +144,7 @@ def sign_in(key: str) -> Caller | None:
     """Sign this browser in with a key, for twelve hours; None for no key of ours."""
     keys = current_services().keys
     caller = keys.who_has(key.strip())
-    session.clear()
+    sign_out()
     if caller is None:
         return None
     session.permanent = True
@@ -158,7 +158,7 @@ def sign_in(key: str) -> Caller | None:
 
 def keep_signed_in(token: str) -> None:
     """Sign this browser in as the person who got this token, and as nobody else."""
-    session.clear()
+    sign_out()
     session.permanent = True
     session["token"] = token
 
@@ -167,6 +167,7 @@ def sign_out() -> None:
     """Forget who this browser is, and end a person's sign-in for good."""
     token = session_token()
     session.clear()
+    g.pop("person", None)
     if token is not None:
         current_services().people.sign_out(token)
 

@@ -159,6 +159,41 @@ def test_dark_pages_are_as_legible(console: Console, browser: Browser) -> None: 
     context.close()
 
 
+def test_single_keys_move_among_rows_and_can_be_switched_off(
+    console: Console,  # noqa: F811
+    browser: Browser,  # noqa: F811
+) -> None:
+    shop = console.open_shop(locale="en")
+    for number in (1, 2):
+        shop.hear("hello", customer_wa_id=f"97250000000{number}", customer_name=f"Dana {number}")
+    page = browser.new_page()
+    shop.sign_in(page)
+    rows = page.locator("main a.row")
+    page.keyboard.press("j")
+    expect(rows.nth(0)).to_be_focused()
+    page.keyboard.press("j")
+    expect(rows.nth(1)).to_be_focused()
+    page.keyboard.press("k")
+    expect(rows.nth(0)).to_be_focused()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    assert faults_of(page) == []
+    page.get_by_label("Single keys work").uncheck()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
+    page.locator("body").press("j")
+    page.reload()
+    page.keyboard.press("j")
+    expect(page.locator("main a.row:focus")).to_have_count(0)
+    page.keyboard.press("?")
+    page.get_by_label("Single keys work").check()
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("o")
+    expect(page).to_have_url(re.compile("/sessions/"))
+    page.close()
+
+
 def test_forms_work_without_scripts(console: Console, browser: Browser) -> None:  # noqa: F811
     shop = console.open_shop(locale="id")
     context = browser.new_context(

@@ -70,7 +70,9 @@ def test_an_invitation_lets_one_person_in_once(app: Flask, shop: Shop, admin: Re
     assert "You are invited as: Agent." in shown
     rina = join(app, path)
     assert "Carmel Shoes" in words_of(rina.read(page_of(shop)))
-    assert Reader(app).open(path).status_code == 404
+    used = Reader(app).open(path)
+    assert used.status_code == 404
+    assert "It was used or withdrawn, or is too old. Ask for a new one." in words_of(used.text)
     again = Reader(app).press(path, data={"name": "Eve", "password": PASSWORD})
     assert again.status_code == 404
     back, status = sign_in(app, "RINA@shop.example", PASSWORD)

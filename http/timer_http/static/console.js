@@ -67,6 +67,36 @@
     });
   }
 
+  // Single keys, where nobody is typing. Who works by voice may switch them off in their list.
+  const keys = document.getElementById("keys");
+  const keysWork = keys?.querySelector("input");
+  if (keysWork) {
+    keysWork.checked = localStorage.getItem("keys") !== "off";
+    keysWork.addEventListener("change", () => {
+      localStorage.setItem("keys", keysWork.checked ? "on" : "off");
+    });
+  }
+
+  const moveRow = (step) => {
+    const rows = [...document.querySelectorAll("main a.row")];
+    const at = rows.indexOf(document.activeElement);
+    rows[Math.max(0, Math.min(rows.length - 1, at < 0 ? 0 : at + step))]?.focus();
+  };
+  const onKey = {
+    "/": () => document.querySelector("main input[type=search]")?.focus(),
+    "?": () => keys.showModal(),
+    j: () => moveRow(1),
+    k: () => moveRow(-1),
+    o: () => document.activeElement?.matches("a.row") && document.activeElement.click(),
+  };
+  document.addEventListener("keydown", (event) => {
+    const isTyping = event.target.closest?.("input, textarea, select, dialog, [contenteditable]");
+    if (!keysWork || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!onKey[event.key] || (!keysWork.checked && event.key !== "?")) return;
+    event.preventDefault();
+    onKey[event.key]();
+  });
+
   countDown();
   setInterval(countDown, 1000);
 })();
