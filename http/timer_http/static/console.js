@@ -75,6 +75,8 @@
     keysWork.addEventListener("change", () => {
       localStorage.setItem("keys", keysWork.checked ? "on" : "off");
     });
+    // Where nothing had the focus before, Chromium leaves it with what is hidden now.
+    keys.addEventListener("close", () => keys.contains(document.activeElement) && document.activeElement.blur());
   }
 
   const moveRow = (step) => {
