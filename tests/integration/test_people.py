@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID, uuid4
 
 import argon2
@@ -11,6 +12,7 @@ import pytest
 from tests.support.builders import World
 from timer_service import people as accounts
 from timer_service.errors import Conflict, InvalidInput, NotFound, TooManyTries
+from timer_service.ids import BusinessId
 from timer_service.members import Members
 from timer_service.messages import MemberRole, Role
 from timer_service.passwords import STAND_IN, Passwords, Weakness, WeakPassword
@@ -261,6 +263,30 @@ def test_whoever_has_an_account_joins_with_its_password_only(
     assert {one.business_name for one in person.memberships} == {"Other", "Shop"}
     with pytest.raises(NotFound):
         members.join_with_account(token, password=PASSWORD, address=ADDRESS)
+
+
+def test_of_two_who_accept_one_invitation_at_once_one_is_refused(
+    world: World,
+    members: Members,
+    people: People,
+    rina: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    business, _ = world.administration.add_business({"name": "Other"})
+    owner = BusinessId(business.id)
+    for email, accept in (
+        (RINA, partial(members.join_with_account, password=PASSWORD, address=ADDRESS)),
+        ("noam@shoes.example", partial(members.join, name="Noam", password=PASSWORD)),
+    ):
+        token = token_of(members.invite(owner, email, MemberRole.VIEWER))
+        seen = members.invitation(token)
+        accept(token)
+        members.remove(owner, next(one.id for one in members.members_of(owner)))
+        with monkeypatch.context() as both_looked_first:
+            both_looked_first.setattr(members, "invitation", lambda _, seen=seen: seen)
+            with pytest.raises(NotFound):
+                accept(token)
+        assert members.members_of(owner) == []
 
 
 def test_an_invitation_ends_by_itself(world: World, members: Members) -> None:
