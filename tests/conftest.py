@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+import argon2
 import pytest
 
 for name in [name for name in os.environ if name.startswith(("TIMER_", "OPENAI_"))]:
@@ -14,6 +16,7 @@ for name in [name for name in os.environ if name.startswith(("TIMER_", "OPENAI_"
 from tests.support.chromium import find_chromium  # noqa: E402
 from tests.support.pgbouncer import PgBouncer, find_pgbouncer  # noqa: E402
 from tests.support.servers import PostgresServer, RedisServer  # noqa: E402
+from timer_service import passwords  # noqa: E402
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
@@ -120,3 +123,11 @@ def empty_database_url(postgres_server: PostgresServer) -> Iterator[str]:
     url = postgres_server.make_empty_database()
     yield url
     postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords at a thousandth of the cost; what is asked is never how long it takes."""
+    quick = partial(argon2.PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords, "PasswordHasher", quick)
+    monkeypatch.setattr(passwords, "STAND_IN", quick().hash("nobody's"))

@@ -9,31 +9,42 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from timer_service.database import Database
+from timer_service.errors import DatabaseUnavailable
 from timer_service.ids import BusinessId, new_id
 from timer_service.messages import Role
 from timer_service.records import access
 from timer_service.resources import ApiKey
 
-_RANKS = {Role.VIEWER: 0, Role.AGENT: 1, Role.MANAGER: 2, Role.ADMIN: 3}
+_RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking. The admin belongs to no business and has no key row."""
+    """Who is asking: whoever holds a key, or a person who signed in.
+
+    The admin belongs to no business and has no key row. A person is asked for one business at a
+    time, with the role in that one; where it is about none, as a viewer of nothing.
+    """
 
     role: Role
     business_id: BusinessId | None = None
     key_id: UUID | None = None
+    person_id: UUID | None = None
 
     def may(self, least: Role) -> bool:
         """Tell whether the caller's role reaches ``least``."""
         return _RANKS[self.role] >= _RANKS[least]
+
+    def may_see(self, business_id: UUID) -> bool:
+        """Tell whether the caller may know of a business."""
+        return self.role is Role.ADMIN or self.business_id == business_id
 
 
 def make_key(prefix: str = "tsk") -> str:
@@ -64,9 +75,12 @@ class Keys:
             return Caller(Role.ADMIN)
         with self._database.transaction() as db:
             found = access.find_key(db, digest)
-            if found is not None:
-                return Caller(Role(found["role"]), found["business_id"], found["id"])
-            admin_digest = self._read_admin_digest(db)
+            admin_digest = self._read_admin_digest(db) if found is None else None
+        if found is not None:
+            if found["is_stale"]:
+                with suppress(DatabaseUnavailable), self._database.transaction() as db:
+                    access.note_used(db, found["id"])
+            return Caller(Role(found["role"]), found["business_id"], found["id"])
         if admin_digest and hmac.compare_digest(digest, admin_digest):
             return Caller(Role.ADMIN)
         return None

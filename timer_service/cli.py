@@ -27,6 +27,7 @@ app = typer.Typer(
 app.add_typer(cli_admin.businesses, name="business")
 app.add_typer(cli_admin.keys, name="key")
 app.add_typer(cli_admin.connections, name="connection")
+app.add_typer(cli_admin.users, name="user")
 app.add_typer(cli_admin.spools, name="spool")
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]

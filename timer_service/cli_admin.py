@@ -18,11 +18,12 @@ from timer_service import cli_connections
 from timer_service.durations import parse_duration_s
 from timer_service.errors import ConfigurationError, InvalidInput, NotFound
 from timer_service.ids import BusinessId
-from timer_service.messages import ProviderName, Role
+from timer_service.messages import KEY_ROLES, MemberRole, ProviderName, Role
 
 businesses = typer.Typer(help="Businesses.", no_args_is_help=True)
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 connections = typer.Typer(help="Connections.", no_args_is_help=True)
+users = typer.Typer(help="People who sign in to the console.", no_args_is_help=True)
 spools = typer.Typer(help="What this host's spool set aside.", no_args_is_help=True)
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def add_key(
     from timer_service.settings import load_settings
     from timer_service.wiring import build_web
 
-    if role is Role.ADMIN:
+    if role not in KEY_ROLES:
         raise InvalidInput("the admin key is TIMER_ADMIN_KEY: expected viewer, agent or manager")
     services = build_web(load_settings())
     owner = services.administration.business(business)
@@ -112,6 +113,43 @@ def add_connection(
 
 
 cli_connections.register(connections)
+
+
+@users.command("invite")
+def invite_user(
+    email: str,
+    *,
+    business: BusinessOption,
+    role: Annotated[MemberRole, typer.Option(help="What they may do.")] = MemberRole.AGENT,
+) -> None:
+    """Print a link by which somebody may join a business: once, within a week."""
+    from timer_service.settings import load_settings
+    from timer_service.wiring import build_web
+
+    typer.echo(build_web(load_settings()).members.invite(BusinessId(business), email, role))
+
+
+@users.command("list")
+def list_users(business: BusinessOption) -> None:
+    """List the people of a business."""
+    from timer_service.settings import load_settings
+    from timer_service.wiring import build_web
+
+    services = build_web(load_settings())
+    owner = services.administration.business(business)
+    for one in services.members.members_of(BusinessId(owner.id)):
+        typer.echo(f"{one.id}  {one.role.value:<8}  {one.email}  {one.name}")
+
+
+@users.command("reset")
+def reset_password(email: str) -> None:
+    """Print a link by which somebody may choose a new password: once, within a day."""
+    from timer_service.settings import load_settings
+    from timer_service.wiring import build_web
+
+    settings = load_settings()
+    token = build_web(settings).people.make_reset(email)
+    typer.echo(f"{settings.public_url.rstrip('/')}/password/{token}")
 
 
 def _read_secret(text: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from timer_service.expiry_listener import PROCESS as LISTENER
 from timer_service.file_types import MB
 from timer_service.live_chats import LiveChats
 from timer_service.media_files import MediaFiles, Shelf
+from timer_service.messages import SummarizerChoice
 from timer_service.migrate import alembic_config
 from timer_service.notifications import (
     SAFE_EVICTION_POLICY,
@@ -31,7 +32,7 @@ from timer_service.notifications import (
 from timer_service.primaries import Primary, primaries_of
 from timer_service.redis_clients import live_worker_client, redis_errors, worker_client
 from timer_service.secret_box import SecretBox
-from timer_service.settings import Settings, SummarizerChoice
+from timer_service.settings import Settings
 from timer_service.spool import Spool
 from timer_service.wiring import queue_url
 

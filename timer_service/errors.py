@@ -33,6 +33,16 @@ class Conflict(TimerServiceError):
     """The change collides with a row that exists already."""
 
 
+class TooManyTries(TimerServiceError):
+    """Somebody guesses; another try is read after ``retry_after_s`` seconds."""
+
+    retryable = True
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"too many tries: the next one is read in {retry_after_s:.0f} s")
+        self.retry_after_s = retry_after_s
+
+
 class MalformedPayload(TimerServiceError):
     """A webhook body that cannot be parsed at all (not JSON, or not an object or list)."""
 

@@ -91,6 +91,14 @@ class CloseReason(StrEnum):
     REPLACED = "replaced"
 
 
+class SummarizerChoice(StrEnum):
+    """Which summarizer to use; ``auto`` takes ``openai`` where a model is configured."""
+
+    AUTO = "auto"
+    OPENAI = "openai"
+    EXTRACTIVE = "extractive"
+
+
 class SummaryStatus(StrEnum):
     """Where a closed session's summary stands."""
 
@@ -113,12 +121,35 @@ class TouchOn(StrEnum):
 
 
 class Role(StrEnum):
-    """What a key may do; the admin key belongs to no business."""
+    """What a caller may do, least first; each may what those before it may.
+
+    Keys have the first three. A person may administer a business, its users too. The admin key
+    belongs to no business and stands above them all.
+    """
+
+    VIEWER = "viewer"
+    AGENT = "agent"
+    MANAGER = "manager"
+    BUSINESS_ADMIN = "business_admin"
+    ADMIN = "admin"
+
+
+KEY_ROLES = (Role.VIEWER, Role.AGENT, Role.MANAGER)
+"""The roles an API key may have."""
+
+
+class MemberRole(StrEnum):
+    """What a person is in a business; its ``admin`` is `Role.BUSINESS_ADMIN`."""
 
     VIEWER = "viewer"
     AGENT = "agent"
     MANAGER = "manager"
     ADMIN = "admin"
+
+    @property
+    def role(self) -> Role:
+        """What somebody who is this may do."""
+        return Role.BUSINESS_ADMIN if self is MemberRole.ADMIN else Role(self.value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,10 @@ class Business(Resource):
     locale: str
     timezone: str
     default_connection_id: UUID | None
+    summarizer: str | None
+    summary_model: str | None
+    summary_language: str | None
+    summary_instructions: str
     created_at: Instant
 
     @classmethod
@@ -65,6 +69,7 @@ class ApiKey(Resource):
     role: str
     name: str
     created_at: Instant
+    last_used_at: Instant | None
     revoked_at: Instant | None
 
     @classmethod

@@ -10,7 +10,6 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +25,11 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from timer_service.errors import ConfigurationError
+from timer_service.messages import SummarizerChoice
 from timer_service.redis_urls import Topology, parse_redis_url
 
 IDLE_GAP_MIN_S = 1
 IDLE_GAP_MAX_S = 2_592_000
-
-
-class SummarizerChoice(StrEnum):
-    """Which summarizer to use; ``auto`` takes ``openai`` where a model is configured."""
-
-    AUTO = "auto"
-    OPENAI = "openai"
-    EXTRACTIVE = "extractive"
 
 
 class Settings(BaseSettings):
@@ -59,6 +51,8 @@ class Settings(BaseSettings):
     """Silence that ends a session, for businesses that do not set their own."""
     public_url: str = "http://127.0.0.1:8080"
     """What providers call; webhook addresses are built from it."""
+    trusted_proxies: int = Field(default=0, ge=0, le=10)
+    """How many reverse proxies of our own stand before web; their word on who calls is believed."""
     admin_key: SecretStr | None = None
     """The key above all businesses; made at the first start where it is not set."""
     encryption_keys: SecretStr | None = None

@@ -23,13 +23,14 @@ from timer_service.errors import DatabaseUnavailable, SummaryError, SummaryTempo
 from timer_service.ids import BusinessId, SessionId
 from timer_service.job_queue import MOST_RUN_S, SUMMARY_TIMEOUT_S
 from timer_service.lease import GIVEN_BACK_FOR, LEASE, kept_alive
-from timer_service.messages import Author, Delivery, SummaryStatus
+from timer_service.messages import Author, Delivery, SummarizerChoice, SummaryStatus
 from timer_service.records import messages, summaries
 from timer_service.summarizers import (
     Summarizer,
     SummaryResult,
     Transcript,
     Turn,
+    Wishes,
     build_summarizers,
     skip_reason,
 )
@@ -81,7 +82,13 @@ class SummaryWorker:
             ),
             customer_name=started["customer_name"],
             business_name=started["business_name"],
+            wishes=Wishes(
+                model=started["summary_model"],
+                language=started["summary_language"],
+                instructions=started["summary_instructions"],
+            ),
         )
+        wants_model = started["summarizer"] != SummarizerChoice.EXTRACTIVE
         reason = skip_reason(transcript)
         if reason is not None:
             self._finish(session_id, attempt, SummaryStatus.SKIPPED, reason)
@@ -89,7 +96,14 @@ class SummaryWorker:
         renew = partial(self._renew, session_id, attempt)
         give_back = partial(self._give_back, session_id, attempt)
         with kept_alive(renew, give_back, at_most_s=MOST_RUN_S):
-            return self._summarize(business_id, session_id, attempt, tries, transcript)
+            return self._summarize(
+                business_id,
+                session_id,
+                attempt,
+                tries,
+                transcript,
+                primary=self._primary if wants_model else None,
+            )
 
     def _renew(self, session_id: SessionId, attempt: int) -> None:
         with self._database.transaction() as db:
@@ -106,11 +120,13 @@ class SummaryWorker:
         attempt: int,
         tries: int,
         transcript: Transcript,
+        *,
+        primary: Summarizer | None,
     ) -> float | None:
         failure: str | None = None
-        if self._primary is not None:
+        if primary is not None:
             try:
-                result = _within_time(self._primary, transcript)
+                result = _within_time(primary, transcript)
             except SummaryError as error:
                 failure = error.code
                 log.warning("model_failed", session_id=str(session_id), code=failure, tries=tries)

@@ -32,10 +32,12 @@ from timer_service.messages import (
     ConnectionState,
     Delivery,
     Direction,
+    MemberRole,
     ProviderName,
     PullStatus,
     SendFailure,
     SessionState,
+    SummarizerChoice,
     SummaryStatus,
     TouchOn,
 )
@@ -88,6 +90,11 @@ businesses = Table(
     Column("country", Text),
     Column("locale", Text, nullable=False, server_default="en"),
     Column("timezone", Text, nullable=False, server_default="UTC"),
+    # How its conversations are summarised; null: as the service is set, in the customer's language.
+    Column("summarizer", Text),
+    Column("summary_model", Text),
+    Column("summary_language", Text),
+    Column("summary_instructions", Text, nullable=False, server_default=""),
     _instant("created_at", default_now=True),
     # Nobody sees it any more; its rows go in small steps, this one last (timer_service.eraser).
     _instant("erased_at", nullable=True),
@@ -95,6 +102,7 @@ businesses = Table(
     Column("default_connection_id", Uuid),
     CheckConstraint("idle_gap_s BETWEEN 1 AND 2592000", name="idle_gap_s_in_range"),
     _one_of("touch_on", TouchOn),
+    _one_of("summarizer", SummarizerChoice),
     Index("ix_businesses_erased", "erased_at", postgresql_where=text("erased_at IS NOT NULL")),
 )
 
@@ -285,6 +293,12 @@ sessions = Table(
     ),
     Index("ix_sessions_opened", "created_at", postgresql_where=text("state = 'open'")),
     Index("ix_sessions_closed", "closed_at", postgresql_where=text("state = 'closed'")),
+    Index(
+        "ix_sessions_closed_of_business",
+        "business_id",
+        "closed_at",
+        postgresql_where=text("state = 'closed'"),
+    ),
     Index("ix_sessions_of_business", "business_id", "started_at", "id"),
     Index("ix_sessions_of_contact", "contact_id", "connection_id", "started_at"),
     Index(
@@ -490,4 +504,89 @@ duties = Table(
     Column("name", Text, primary_key=True),
     Column("holder", Uuid, nullable=False),
     _instant("ends_at"),
+)
+
+# What is worth knowing afterwards; written by note_in_journal, which deletes what is too old.
+journal = Table(
+    "journal",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _business_id(),
+    _instant("at", default_now=True),
+    Column("kind", Text, nullable=False),
+    Column("actor_kind", Text, nullable=False),
+    Column("actor_id", Uuid),
+    Column("subject_id", Uuid),
+    Column("detail", Text, nullable=False, server_default=""),
+    Index(None, "business_id", "at", "id"),
+)
+
+# Who signs in to the console. Programs have keys (api_keys).
+people = Table(
+    "people",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("email", Text, nullable=False, unique=True),  # in small letters
+    Column("name", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    _instant("created_at", default_now=True),
+    _instant("password_changed_at", default_now=True),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("business_id", Uuid, ForeignKey("businesses.id", ondelete="CASCADE"), primary_key=True),
+    Column("person_id", Uuid, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("role", Text, nullable=False),
+    _instant("created_at", default_now=True),
+    _one_of("role", MemberRole),
+    Index(None, "person_id"),
+)
+
+# Links that let somebody become a member, each once. An e-mail address has one in each business.
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _business_id(),
+    Column("email", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    _instant("created_at", default_now=True),
+    _instant("ends_at"),
+    _one_of("role", MemberRole),
+    UniqueConstraint("business_id", "email"),
+)
+
+# Links that let somebody choose a new password, each once.
+password_resets = Table(
+    "password_resets",
+    metadata,
+    Column("person_id", Uuid, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    _instant("ends_at"),
+)
+
+# The browsers people are signed in with. The cookie holds a token, the row its digest.
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("person_id", Uuid, ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
+    _instant("created_at", default_now=True),
+    _instant("seen_at", default_now=True),
+    _instant("ends_at"),
+    Index(None, "person_id"),
+    Index(None, "ends_at"),
+)
+
+# How often somebody tried to sign in of late: as an account, and from an address, as digests.
+sign_in_tries = Table(
+    "sign_in_tries",
+    metadata,
+    Column("subject", LargeBinary, primary_key=True),
+    Column("tries", Integer, nullable=False),
+    _instant("ends_at"),
+    Index(None, "ends_at"),
 )

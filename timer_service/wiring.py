@@ -14,6 +14,7 @@ from redis import Redis
 
 from timer_service.access import Keys
 from timer_service.active_chats import ActiveChatsReader
+from timer_service.activity import ActivityReader
 from timer_service.administration import Administration
 from timer_service.arming import Armer
 from timer_service.audit import Auditor
@@ -32,14 +33,18 @@ from timer_service.guarded_http import GuardedHttp
 from timer_service.installation import Installation
 from timer_service.intake import Intake
 from timer_service.job_queue import JobQueue
+from timer_service.journal import Journal
 from timer_service.live_chats import LiveChats
 from timer_service.media_fetch import MediaFetcher
 from timer_service.media_files import MediaFiles
 from timer_service.media_keeper import MediaKeeper
 from timer_service.media_library import MediaLibrary
 from timer_service.media_links import MediaLinks
+from timer_service.members import Members
 from timer_service.message_sender import MessageSender
 from timer_service.outgoing import Outbox
+from timer_service.passwords import Passwords
+from timer_service.people import People
 from timer_service.primaries import primaries_of
 from timer_service.rebuild import Rebuilder
 from timer_service.redis_clients import (
@@ -75,8 +80,12 @@ class WebServices:
     live_chats: LiveChats
     jobs: JobQueue
     keys: Keys
+    people: People
+    members: Members
+    journal: Journal
     intake: Intake
     active_chats: ActiveChatsReader
+    activity: ActivityReader
     directory: ConnectionDirectory
     administration: Administration
     control: ConnectionControl
@@ -154,6 +163,8 @@ def build_web(settings: Settings) -> WebServices:
     secret_box = SecretBox(settings.encryption_key_list())
     patient = database.patient()
     keys = Keys(patient, settings.admin_key.get_secret_value() if settings.admin_key else None)
+    passwords = Passwords()
+    people = People(patient, passwords)
     directory = ConnectionDirectory(database, secret_box)
     spool = None if settings.spool_dir is None else Spool(settings.spool_dir)
     installation = Installation(database, settings)
@@ -175,11 +186,17 @@ def build_web(settings: Settings) -> WebServices:
         live_chats=live_chats,
         jobs=jobs,
         keys=keys,
+        people=people,
+        members=Members(
+            patient, accounts=people, passwords=passwords, public_url=settings.public_url
+        ),
+        journal=Journal(patient),
         # What waits in the host's own spool comes before the webhooks that ask.
         intake=Intake(
             database, follow_up, held_after=partial(_known_to_wait, announcements, spool)
         ),
         active_chats=ActiveChatsReader(patient, live_chats),
+        activity=ActivityReader(patient),
         directory=directory,
         administration=administration,
         control=control,

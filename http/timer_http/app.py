@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from datetime import timedelta
 from typing import Any
 
 from flask import Flask, Request
@@ -17,6 +16,7 @@ from timer_http import (
     docs_page,
     exposition,
     health,
+    noting,
     problems,
     public_media,
     rq_pages,
@@ -25,7 +25,7 @@ from timer_http import (
 )
 from timer_http.api import blueprints
 from timer_http.api.blueprint import BEARER
-from timer_http.auth import SIGNED_IN_FOR_S
+from timer_http.auth import COOKIE_LASTS
 from timer_http.console import blueprint as console
 from timer_http.console import init_app as init_console
 from timer_http.context import attach_services
@@ -77,6 +77,7 @@ def create_app(services: WebServices | None = None) -> Flask:
     attach_services(app, services)
     app.register_error_handler(Exception, problems.answer_error)
     security_headers.init_app(app)
+    noting.init_app(app)
     for blueprint in (
         webhooks.blueprint,
         *blueprints,
@@ -116,7 +117,7 @@ def _configure(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_REFRESH_EACH_REQUEST=False,
-        PERMANENT_SESSION_LIFETIME=timedelta(seconds=SIGNED_IN_FOR_S),
+        PERMANENT_SESSION_LIFETIME=COOKIE_LASTS,
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
     )
 

@@ -1,8 +1,9 @@
 """Who is asking, and whether they may.
 
 The JSON API takes ``Authorization: Bearer`` and nothing else, so no other site can make a browser
-act there. The console and the job pages also take the signed cookie that `sign_in` sets; they must
-check where requests come from (`origin`). Every view says who may call it with `require`.
+act there. The console and the job pages also take the signed cookie that `sign_in` and
+`keep_signed_in` set; they must check where requests come from (`origin`). Every view says who may
+call it with `require`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 
 from timer_http.context import current_services
 from timer_http.problems import FieldError, InvalidRequest, MissingParameter
+from timer_service import people
 from timer_service.access import Caller
 from timer_service.clock import epoch_s
 from timer_service.errors import NotFound
 from timer_service.ids import BusinessId
 from timer_service.messages import Role
+from timer_service.people import Person
 
 SIGNED_IN_FOR_S = 12 * 3600
+"""With a key. How long a person's sign-in lasts is the row's to say."""
+COOKIE_LASTS = people.SIGNED_IN_FOR
 
 View = TypeVar("View", bound=Callable[..., Any])
 _LEAST_ROLE = "least_role"
@@ -139,7 +144,7 @@ def sign_in(key: str) -> Caller | None:
     """Sign this browser in with a key, for twelve hours; None for no key of ours."""
     keys = current_services().keys
     caller = keys.who_has(key.strip())
-    session.clear()
+    sign_out()
     if caller is None:
         return None
     session.permanent = True
@@ -151,13 +156,43 @@ def sign_in(key: str) -> Caller | None:
     return caller
 
 
+def keep_signed_in(token: str) -> None:
+    """Sign this browser in as the person who got this token, and as nobody else."""
+    sign_out()
+    session.permanent = True
+    session["token"] = token
+
+
 def sign_out() -> None:
-    """Forget who this browser is."""
+    """Forget who this browser is, and end a person's sign-in for good."""
+    token = session_token()
     session.clear()
+    g.pop("person", None)
+    if token is not None:
+        current_services().people.sign_out(token)
+
+
+def session_token() -> str | None:
+    """Return the token of the person's sign-in that the cookie holds, if it holds one."""
+    token = session.get("token")
+    return token if isinstance(token, str) else None
+
+
+def signed_in_person() -> Person | None:
+    """Return the person the cookie was given to; None for nobody, or who has a key."""
+    token = session_token()
+    if token is None:
+        return None
+    if "person" not in g:
+        is_a_visit = "HX-Request" not in request.headers
+        g.person = current_services().people.who_has(token, is_a_visit=is_a_visit)
+    return cast("Person | None", g.person)
 
 
 def _signed_in_caller() -> Caller | None:
-    """Read the cookie: who it names must still have the key, which may be revoked or changed."""
+    """Read the cookie: whom it names must still be let in, with a key or as a person."""
+    if session_token() is not None:
+        return _person_as_caller()
     signed_in_at_s = session.get("signed_in_at_s")
     if not isinstance(signed_in_at_s, int) or epoch_s() - signed_in_at_s > SIGNED_IN_FOR_S:
         return None
@@ -167,6 +202,17 @@ def _signed_in_caller() -> Caller | None:
     if "admin" in session and session["admin"] == keys.admin_fingerprint():
         return Caller(Role.ADMIN)
     return None
+
+
+def _person_as_caller() -> Caller | None:
+    """Return what the person may do in the business the address names."""
+    person = signed_in_person()
+    if person is None:
+        return None
+    named = (request.view_args or {}).get("business_id")
+    if isinstance(named, UUID) and (theirs := person.role_in(named)) is not None:
+        return Caller(theirs.role, BusinessId(named), person_id=person.id)
+    return Caller(Role.VIEWER, person_id=person.id)
 
 
 def _named_business() -> UUID | None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import babel
 import phonenumbers
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
 
@@ -32,6 +33,14 @@ def _known_country(value: str) -> str:
 def _known_locale(value: str) -> str:
     if not _LOCALE.fullmatch(value):
         raise ValueError("expected a locale such as he, en, id or pt-BR")
+    return value
+
+
+def _known_language(value: str) -> str:
+    try:
+        babel.Locale.parse(value)
+    except babel.UnknownLocaleError:
+        raise ValueError("expected a language of two letters, such as he") from None
     return value
 
 
@@ -83,6 +92,11 @@ BaseUrl = Annotated[
     AfterValidator(_web_address),
 ]
 ZonedInstant = Annotated[AwareDatetime, BeforeValidator(_zoned_instant)]
+SummaryModel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}$")]
+SummaryInstructions = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)]
+SummaryLanguage = Annotated[
+    str, StringConstraints(pattern=r"^[a-z]{2}$"), AfterValidator(_known_language)
+]
 Secrets = Annotated[
     dict[
         Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")],

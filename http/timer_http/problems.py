@@ -40,6 +40,7 @@ _STATUSES: tuple[tuple[type[Exception], HTTPStatus], ...] = (
     (ours.InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
     (ours.NotFound, HTTPStatus.NOT_FOUND),
     (ours.Conflict, HTTPStatus.CONFLICT),
+    (ours.TooManyTries, HTTPStatus.TOO_MANY_REQUESTS),
     (ours.MalformedPayload, HTTPStatus.BAD_REQUEST),
     (ours.GatewayFailed, HTTPStatus.BAD_GATEWAY),
     (ours.GatewaysBusy, HTTPStatus.SERVICE_UNAVAILABLE),

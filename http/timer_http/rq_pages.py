@@ -114,6 +114,7 @@ def _allow_own_scripts(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; script-src 'self' 'unsafe-eval' {scripts}; connect-src 'self'; "
         "style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+        "frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
     )
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"  # the console shows them in its own frame
     return response

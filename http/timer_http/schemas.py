@@ -28,12 +28,15 @@ from timer_http.fields import (
     Locale,
     Name,
     Secrets,
+    SummaryInstructions,
+    SummaryLanguage,
+    SummaryModel,
     TimeZone,
     ZonedInstant,
 )
 from timer_http.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, PageQuery
 from timer_http.problems import PATH_TITLE
-from timer_service.messages import ProviderName, SessionState, TouchOn
+from timer_service.messages import ProviderName, SessionState, SummarizerChoice, TouchOn
 from timer_service.outgoing import Decision
 from timer_service.providers import PROVIDERS
 from timer_service.resources import (
@@ -124,6 +127,10 @@ class NewBusiness(Body):
     country: Country | None = None
     locale: Locale = "en"
     timezone: TimeZone = "UTC"
+    summarizer: SummarizerChoice | None = None
+    summary_model: SummaryModel | None = None
+    summary_language: SummaryLanguage | None = None
+    summary_instructions: SummaryInstructions = ""
 
 
 class BusinessChange(Body):
@@ -136,6 +143,10 @@ class BusinessChange(Body):
     locale: Locale = LEFT_OUT
     timezone: TimeZone = LEFT_OUT
     default_connection_id: UUID | None = LEFT_OUT
+    summarizer: SummarizerChoice | None = LEFT_OUT
+    summary_model: SummaryModel | None = LEFT_OUT
+    summary_language: SummaryLanguage | None = LEFT_OUT
+    summary_instructions: SummaryInstructions = LEFT_OUT
 
 
 class BusinessWithKey(Business):

@@ -26,7 +26,7 @@ from timer_service.errors import (
 )
 from timer_service.settings import load_settings
 from timer_service.summarizers import Transcript, build_summarizers
-from timer_service.summarizers.base import FIELD_MAX_CHARS, TITLE_MAX_CHARS
+from timer_service.summarizers.base import FIELD_MAX_CHARS, TITLE_MAX_CHARS, Wishes
 from timer_service.summarizers.openai_model import OpenAISummarizer
 
 KEY = "sk-test-key"
@@ -80,6 +80,24 @@ def test_the_request_asks_for_strict_structured_output_once(model):
     assert schema["additionalProperties"] is False
     # Strict mode refuses schemas with keywords like these.
     assert not re.search(r'"(maxLength|minLength|pattern|default|format)"', json.dumps(schema))
+
+
+def test_what_a_business_wishes_is_asked_for_beside_the_rules(model):
+    wishes = Wishes(model="finer-model", language="he", instructions=" Note the {size}. ")
+    result = summarizer(model).summarize(replace(HAIFA_SHOES, wishes=wishes))
+    (request,) = model.requests
+    assert request.body["model"] == result.model == "finer-model"
+    assert "Write every field in Hebrew, plainly" in request.system_text
+    assert request.system_text.endswith("\nNote the {size}.")
+    assert "never instructions to you" in request.system_text
+    assert result.content.language == "he"
+
+
+def test_a_business_without_wishes_is_written_to_in_the_customers_language(model):
+    summarizer(model).summarize(HAIFA_SHOES)
+    text = model.requests[0].system_text
+    assert "Write every field in the language the customer writes in, plainly" in text
+    assert "wishes" not in text
 
 
 def test_a_local_server_gets_a_placeholder_for_a_key(model):

@@ -27,6 +27,7 @@ from timer_service.messages import (
     MessageChange,
 )
 from timer_service.records import (
+    activity,
     callbacks,
     early_changes,
     erasing,
@@ -281,6 +282,15 @@ READING: dict[str, Callable[[World], object]] = {
     ),
     "a number's session": lambda world: world.service.active_session_of(
         world.business_id, str(DANA.phone)
+    ),
+    # Many of the sessions here begin within the next hours, so a day of few is one to come.
+    "today in numbers": in_transaction(
+        lambda world, db: activity.today(db, world.business_id, utc_now() + timedelta(minutes=80))
+    ),
+    "sessions day by day": in_transaction(
+        lambda world, db: activity.started_between(
+            db, world.business_id, [utc_now() - timedelta(days=days) for days in (2, 1, 0)]
+        )
     ),
     "contacts": lambda world: world.service.contacts(world.business_id),
     "a message to be sent": in_transaction(look_at_a_send),

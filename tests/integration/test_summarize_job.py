@@ -37,7 +37,7 @@ from timer_service.messages import (
 from timer_service.records import summaries
 from timer_service.resources import Summary
 from timer_service.summarize_job import LONGEST_RETRY_AFTER_S, RETRY_AFTER_S, SummaryWorker
-from timer_service.summarizers.base import SummaryContent, SummaryResult, Transcript
+from timer_service.summarizers.base import SummaryContent, SummaryResult, Transcript, Wishes
 from timer_service.sweeper import MOST_DEATHS, SETTLE_S
 
 QUEUE = {"queue": SUMMARIES_QUEUE}
@@ -171,6 +171,23 @@ class TestDone:
         summary = summary_of(world, closed)
         assert (summary.status, summary.summarizer) == ("done", "extractive")
         assert (summary.reason, summary.model) == (None, None)
+
+    def test_a_business_may_want_no_model(self, world: World, closed: SessionId) -> None:
+        world.set_rules(summarizer="extractive")
+        model = StubSummarizer()
+        worker(world, model).summarize(closed, 1, 0)
+        assert model.seen == []
+        summary = summary_of(world, closed)
+        assert (summary.status, summary.summarizer, summary.reason) == ("done", "extractive", None)
+
+    def test_the_model_is_told_what_the_business_wishes(
+        self, world: World, closed: SessionId
+    ) -> None:
+        wishes = {"model": "finer-model", "language": "he", "instructions": "note the size"}
+        world.set_rules(**{f"summary_{name}": value for name, value in wishes.items()})
+        model = StubSummarizer()
+        worker(world, model).summarize(closed, 1, 0)
+        assert model.seen[0].wishes == Wishes(**wishes)
 
 
 class TestFences:

@@ -6,7 +6,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from timer_service.errors import ConfigurationError
-from timer_service.settings import Settings, SummarizerChoice, load_settings
+from timer_service.messages import SummarizerChoice
+from timer_service.settings import Settings, load_settings
 
 SECRETS = {
     "TIMER_DATABASE_URL": "postgresql://u:hunter2@h/db",

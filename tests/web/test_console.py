@@ -197,7 +197,7 @@ def test_a_time_is_relative_with_the_exact_one_for_hover_and_for_screen_readers(
 ) -> None:
     shop.patch(f"/api/businesses/{shop.id}", {"timezone": "Asia/Jakarta", "locale": "en-GB"})
     shop.record(shop.connect(), "hello", sent_at="2026-03-09T07:05:06Z")
-    source = reader.read(f"{page_of(shop)}?state=closed")
+    source = reader.read(page_of(shop))
     assert 'title="9 Mar 2026, 14:05:06"' in source
     assert '<span class="for-readers"> (' in source
     assert "Times are those of Asia/Jakarta" in words_of(source)
@@ -216,13 +216,44 @@ def test_lists_show_what_goes_on_and_what_has_ended_each_row_one_link(
     assert "Dana Levi" in words_of(both)
     assert "+972 50-000-0002" in words_of(both)
     assert "Closed by an agent" in words_of(both)
-    active = reader.read(f"{page_of(shop)}?state=active")
+    active = reader.read(f"{page_of(shop)}/conversations?state=active")
     assert f"row-{going}" in active
     assert f"row-{ended}" not in active
     assert 'data-gap-ms="900000"' in active
     closed = reader.read(f"{page_of(shop)}/conversations?state=closed")
     assert f"row-{ended}" in closed
     assert f"row-{going}" not in closed
+
+
+def test_the_page_of_conversations_stands_in_the_frame_and_its_lists_come_alone_for_htmx(
+    shop: Shop, reader: Reader
+) -> None:
+    address = f"{page_of(shop)}/conversations"
+    assert "<h1>Conversations</h1>" in reader.read(address)
+    alone = reader.read(address, headers={"HX-Request": "true"})
+    assert "<html" not in alone
+    assert "Conversations that are going on appear here." in alone
+
+
+def test_an_address_of_a_list_from_before_it_had_its_own_page_still_leads_there(
+    shop: Shop, reader: Reader
+) -> None:
+    answer = reader.open(f"{page_of(shop)}?state=closed&before=abc&business_id=x")
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == f"{page_of(shop)}/conversations?state=closed&before=abc"
+
+
+def test_the_navigation_marks_the_page_that_is_shown(shop: Shop, reader: Reader) -> None:
+    session_id = shop.record(shop.connect(), "hello")[0]["session_id"]
+    for path, place in (
+        (page_of(shop), "Overview"),
+        (f"{page_of(shop)}/conversations", "Conversations"),
+        (page_of_session(shop, session_id), "Conversations"),
+    ):
+        here = re.findall(
+            r'<a href="[^"]*" aria-current="page">([^<]*)</a></li>', reader.read(path)
+        )
+        assert here == [place], path
 
 
 def test_a_long_list_goes_on_over_pages_without_gaps(
@@ -235,10 +266,10 @@ def test_a_long_list_goes_on_over_pages_without_gaps(
         for number in range(5)
     }
     shop.record(connection, "again", customer_wa_id="972500000103")
-    address: str | None = f"{page_of(shop)}?state=active"
+    address: str | None = f"{page_of(shop)}/conversations?state=active"
     pages = []
     while address is not None:
-        source = reader.read(address)
+        source = reader.read(address, follow_redirects=True)
         pages.append(re.findall(r'id="row-([^"]+)"', source))
         assert ("every 4s" in source) is (len(pages) == 1)
         older = re.search(r'href="([^"]+)" rel="next"', source)
@@ -251,7 +282,7 @@ def test_a_long_list_goes_on_over_pages_without_gaps(
 def test_an_address_that_asks_for_nonsense_is_refused_in_words(
     shop: Shop, reader: Reader, query: str
 ) -> None:
-    answer = reader.open(f"{page_of(shop)}?{query}")
+    answer = reader.open(f"{page_of(shop)}/conversations?{query}")
     assert answer.status_code == 422
     assert "This address cannot be read" in words_of(answer.text)
 

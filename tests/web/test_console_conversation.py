@@ -186,7 +186,7 @@ def test_a_viewer_sees_no_buttons_and_is_refused_by_the_server(
     for action in ("close", "summarize"):
         answer = viewer.press(f"{address}/{action}")
         assert answer.status_code == 403
-        assert "Your key does not allow this" in words_of(answer.text)
+        assert "Your role does not allow this" in words_of(answer.text)
     assert shop.active_count == 1
 
 

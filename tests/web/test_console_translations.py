@@ -106,7 +106,7 @@ def test_every_language_can_be_chosen_on_every_page(
     app: Flask, shop: Shop, code: str, name: str
 ) -> None:
     reader = Reader.signed_in(app, shop.keys["viewer"])
-    for path in ("/console/nowhere", f"{page_of(shop)}?state=closed"):
+    for path in ("/console/nowhere", f"{page_of(shop)}/conversations?state=closed"):
         source = reader.open(path).text
         address = re.search(rf'href="(\?[^"]*lang={code})"', source)
         assert address is not None

@@ -38,6 +38,10 @@ ANYTHING = st.recursive(
 FIELDS = {
     "name": SCALARS, "idle_gap_s": SCALARS, "touch_on": SCALARS, "country": SCALARS,
     "locale": SCALARS, "timezone": SCALARS, "provider": st.sampled_from(["meta", "baileys", "x"]),
+    "summarizer": st.sampled_from(["auto", "magic"]) | SCALARS,
+    "summary_model": st.sampled_from(["gpt-5", "a b", ""]) | SCALARS,
+    "summary_language": st.sampled_from(["he", "xx", "he-IL"]) | SCALARS,
+    "summary_instructions": st.text(st.characters(codec=None), max_size=20) | SCALARS,
     "external_id": SCALARS, "base_url": SCALARS, "role": st.sampled_from(["viewer", "x"]),
     "customer_wa_id": SCALARS, "context": ANYTHING, "order_details": ANYTHING,
     "secrets": st.dictionaries(st.sampled_from(["token", "app_secret", "x y"]), SCALARS),

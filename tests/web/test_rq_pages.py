@@ -120,7 +120,7 @@ def test_no_page_may_run_a_script_but_its_own(client: FlaskClient, job: SummaryJ
         scripts = next(part for part in policy.split("; ") if part.startswith("script-src"))
         assert "'sha256-" in scripts
         assert "'unsafe-inline'" not in scripts
-        assert "frame-ancestors 'none'" in policy
+        assert "frame-ancestors 'self'" in policy
 
 
 @pytest.mark.parametrize("headers", FROM_ELSEWHERE)

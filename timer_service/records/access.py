@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, insert, select, text
+from sqlalchemy import Connection, RowMapping, func, insert, select, text
 
 from timer_service.ids import BusinessId
 from timer_service.tables import api_keys
@@ -17,10 +18,28 @@ def add_key(db: Connection, values: dict[str, Any]) -> RowMapping:
     return db.execute(insert(api_keys).values(values).returning(api_keys)).mappings().one()
 
 
-def find_key(db: Connection, digest: bytes) -> RowMapping | None:
-    """Return the key with this digest unless it was revoked."""
-    query = select(api_keys).where(api_keys.c.digest == digest, api_keys.c.revoked_at.is_(None))
+def find_key(
+    db: Connection, digest: bytes, *, noted_every: timedelta = timedelta(minutes=1)
+) -> RowMapping | None:
+    """Return the key with this digest unless it was revoked.
+
+    ``is_stale`` says that it is some time since its use was noted.
+    """
+    is_stale = api_keys.c.last_used_at > func.clock_timestamp() - noted_every
+    query = select(api_keys, is_stale.is_not(True).label("is_stale")).where(
+        api_keys.c.digest == digest, api_keys.c.revoked_at.is_(None)
+    )
     return db.execute(query).mappings().one_or_none()
+
+
+def note_used(db: Connection, key_id: UUID) -> None:
+    """Note that a key is in use; a crash of Postgres may forget it."""
+    db.execute(
+        text("""
+            UPDATE api_keys SET last_used_at = clock_timestamp()
+            WHERE id = :id AND set_config('synchronous_commit', 'off', true) IS NOT NULL"""),
+        {"id": key_id},
+    )
 
 
 def get_key(db: Connection, key_id: UUID) -> RowMapping | None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from timer_service.ids import BusinessId, SessionId
 from timer_service.keys import Member
+from timer_service.records import members
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ def mark_business(db: Connection, business_id: BusinessId) -> bool:
     if marked.rowcount == 0:
         return False
     db.execute(text("DELETE FROM api_keys WHERE business_id = :id"), {"id": business_id})
+    members.remove_all(db, business_id)
     db.execute(
         text("""
             UPDATE connections SET secrets = '', status = 'removed',

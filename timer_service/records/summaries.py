@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from timer_service.ids import BusinessId, SessionId
 from timer_service.messages import WORKER_DIED, SummaryStatus
+from timer_service.records import journal
 from timer_service.tables import summaries
 
 
@@ -34,7 +35,8 @@ def start(
 ) -> RowMapping | None:
     """Take up an attempt; None if it is over, done, or a newer one exists.
 
-    The row answers ``business_id``, ``business_name`` and ``customer_name``. This transaction's
+    The row answers ``business_id``, ``business_name`` and ``customer_name``, and what the business
+    wishes of its summaries. This transaction's
     commit does not wait for the disk: a start that a crash of Postgres forgets is made again.
     """
     return (
@@ -47,6 +49,7 @@ def start(
                   AND s.summary_status IN ('pending', 'running', 'failed')
                   AND b.id = s.business_id AND b.erased_at IS NULL AND k.id = s.contact_id
                 RETURNING s.business_id, b.name AS business_name, k.name AS customer_name,
+                  b.summarizer, b.summary_model, b.summary_language, b.summary_instructions,
                   set_config('synchronous_commit', 'off', true)"""),
             {"id": session_id, "attempt": attempt, "lease": lease},
         )
@@ -180,7 +183,17 @@ def begin_again(
             "worker_died": WORKER_DIED,
         },
     )
-    return [
+    moved = [
         UnfinishedSummary(row.business_id, row.id, row.summary_attempt, row.is_parked)
         for row in rows
     ]
+    for one in moved:
+        if one.is_parked:
+            journal.note(
+                db,
+                one.business_id,
+                "summary_parked",
+                actor_kind="service",
+                subject_id=one.session_id,
+            )
+    return moved

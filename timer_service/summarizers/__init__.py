@@ -7,13 +7,15 @@ Nothing here reads or writes the database.
 from __future__ import annotations
 
 from timer_service.errors import ConfigurationError
-from timer_service.settings import Settings, SummarizerChoice
+from timer_service.messages import SummarizerChoice
+from timer_service.settings import Settings
 from timer_service.summarizers.base import (
     Summarizer,
     SummaryContent,
     SummaryResult,
     Transcript,
     Turn,
+    Wishes,
 )
 from timer_service.summarizers.extractive import ExtractiveSummarizer
 from timer_service.summarizers.too_short import skip_reason
@@ -25,6 +27,7 @@ __all__ = [
     "SummaryResult",
     "Transcript",
     "Turn",
+    "Wishes",
     "build_summarizers",
     "skip_reason",
 ]

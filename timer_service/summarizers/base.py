@@ -54,12 +54,22 @@ _CONTENT_TYPES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a business wants of its summaries. Only a model can write in another ``language``."""
+
+    model: str | None = None
+    language: str | None = None
+    instructions: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """The messages of exactly one session, in order."""
 
     turns: tuple[Turn, ...]
     customer_name: str | None = None
     business_name: str | None = None
+    wishes: Wishes = Wishes()
 
 
 def _line(value: Any, max_chars: int) -> Any:

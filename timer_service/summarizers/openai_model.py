@@ -93,13 +93,16 @@ class OpenAISummarizer:
                 window = smaller
                 shrinks += 1
 
+    def _model_for(self, transcript: Transcript) -> str:
+        return transcript.wishes.model or self._model
+
     def _ask(
         self, client: openai.OpenAI, transcript: Transcript, window: Window
     ) -> ParsedChatCompletion[SummaryContent]:
         # "from None" throughout: the library's errors carry the response, and what it quotes.
         try:
             return client.chat.completions.parse(
-                model=self._model,
+                model=self._model_for(transcript),
                 messages=build_messages(transcript, window),
                 response_format=SummaryContent,
             )
@@ -140,12 +143,14 @@ class OpenAISummarizer:
         if message.parsed is None:
             raise _bad_output("is empty")
         content = message.parsed
-        if content.language == UNDETERMINED:
+        if transcript.wishes.language:
+            content = content.model_copy(update={"language": transcript.wishes.language})
+        elif content.language == UNDETERMINED:
             content = content.model_copy(update={"language": _language_of(transcript)})
         return SummaryResult(
             content=content,
             summarizer="openai",
-            model=self._model,
+            model=self._model_for(transcript),
             message_ids=tuple(turn.message_id for turn in window.turns),
             tokens=completion.usage.total_tokens if completion.usage else None,
             dropped_turns=window.dropped,

@@ -7,11 +7,16 @@
 from __future__ import annotations
 
 from timer_http.console import (  # noqa: F401 - importing them hangs their views on the blueprint
+    account_pages,
     business_pages,
+    developer_pages,
     error_pages,
     media_pages,
+    overview_pages,
     session_pages,
+    settings_pages,
     sign_in_pages,
+    user_pages,
 )
 from timer_http.console.pages import blueprint
 from timer_http.console.setup import init_app

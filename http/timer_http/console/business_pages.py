@@ -10,10 +10,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from flask import render_template, request
+from flask import redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
 
 from timer_http.auth import require
 from timer_http.console.access import id_of, open_business, require_caller
+from timer_http.console.overview_pages import read_activity
 from timer_http.console.pages import blueprint
 from timer_http.context import current_services
 from timer_http.paging import cut, read_id, read_instants_and_id
@@ -57,14 +59,24 @@ def businesses() -> str:
 
 @blueprint.get("/console/businesses/<uuid:business_id>")
 @require(Role.VIEWER)
-def business(business_id: UUID) -> str:
+def business(business_id: UUID) -> str | Response:
     """Show one business."""
-    owner = id_of(open_business(business_id))
+    shown = open_business(business_id)
+    owner = id_of(shown)
+    if "state" in request.args:  # where the lists were before they had a page of their own
+        address = url_for(
+            "console.conversations",
+            business_id=business_id,
+            state=request.args["state"],
+            before=request.args.get("before"),
+        )
+        return redirect(address, 303)
     return render_template(
         "console/business.html",
         count=_count(owner),
         punctuality=_punctuality(),
         **_connections(owner),
+        **read_activity(shown),
         **_conversations(owner),
     )
 
@@ -99,9 +111,10 @@ def connections(business_id: UUID) -> str:
 @blueprint.get("/console/businesses/<uuid:business_id>/conversations")
 @require(Role.VIEWER)
 def conversations(business_id: UUID) -> str:
-    """Serve the lists of conversations alone."""
+    """Show the conversations, or serve their lists alone where htmx asks."""
     owner = id_of(open_business(business_id))
-    return render_template("console/_conversations.html", **_conversations(owner))
+    page = "_conversations.html" if "HX-Request" in request.headers else "conversations.html"
+    return render_template(f"console/{page}", **_conversations(owner))
 
 
 def _count(owner: BusinessId) -> int | None:

@@ -16,6 +16,13 @@ from timer_http.problems import describe, log_unexpected
 from timer_service.media_trouble import MediaTrouble
 
 _READS = {"GET", "HEAD"}
+_ONCE = {
+    "console.show_invitation",
+    "console.accept_invitation",
+    "console.show_reset",
+    "console.accept_reset",
+}
+"""Links that work once."""
 
 
 @blueprint.get("/console/<path:unknown>")
@@ -68,14 +75,19 @@ def _words(status: int) -> tuple[str, str]:
             gettext("Something went wrong here"),
             gettext("It was noted. Try again in a moment."),
         )
+    if status == HTTPStatus.NOT_FOUND and request.endpoint in _ONCE:
+        return (
+            gettext("This link works no more"),
+            gettext("It was used or withdrawn, or is too old. Ask for a new one."),
+        )
     known = {
         HTTPStatus.NOT_FOUND: (
             gettext("There is nothing here"),
             gettext("The address may be mistyped."),
         ),
         HTTPStatus.FORBIDDEN: (
-            gettext("Your key does not allow this"),
-            gettext("Ask whoever gave you the key for one with another role."),
+            gettext("Your role does not allow this"),
+            gettext("Ask an admin of the business for another role."),
         ),
         HTTPStatus.CONFLICT: (
             gettext("That is not possible now"),

@@ -42,6 +42,16 @@ def day(value: datetime) -> str:
     return i18n.format_day(value)
 
 
+def short_day(value: datetime) -> str:
+    """Write the day and the month."""
+    return i18n.format_day(value, length="d MMM")
+
+
+def length_s(value: int) -> str:
+    """Write a length of time in its largest fitting unit: ``12 minutes``."""
+    return i18n.format_duration(timedelta(seconds=value))
+
+
 def number(value: float) -> str:
     """Write a number with the language's separators."""
     return i18n.format_number(value)

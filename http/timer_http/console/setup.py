@@ -9,6 +9,7 @@ from flask import Flask, g, request
 from markupsafe import Markup
 
 from timer_http.console import filters, i18n, words
+from timer_http.console.navigation import places_above, places_in
 from timer_http.console.pages import blueprint
 from timer_service.clock import epoch_s
 from timer_service.messages import Role
@@ -30,6 +31,8 @@ for template_filter in (
     filters.relative,
     filters.clock_time,
     filters.day,
+    filters.short_day,
+    filters.length_s,
     filters.number,
     filters.phone,
     filters.size,
@@ -45,6 +48,17 @@ for template_filter in (
     words.message_type,
     words.provider,
     words.summary_skipped,
+    words.member_role,
+    words.role_reach,
+    words.secret,
+    words.secret_use,
+    words.external_id,
+    words.external_id_help,
+    words.touch_rule,
+    words.summarizer,
+    words.event,
+    words.event_detail,
+    words.actor,
 ):
     blueprint.add_app_template_filter(template_filter)
 
@@ -67,8 +81,11 @@ def page_values() -> dict[str, Any]:
         "is_admin": caller is not None and caller.role is Role.ADMIN,
         "caller": caller,
         "business": g.get("business"),
+        "reading_person": g.get("person"),
         "server_time_ms": round(epoch_s() * 1000),
         "markup": Markup,
         "isolated": filters.isolated,
         "language_address": _language_address,
+        "places_in": places_in,
+        "places_above": places_above,
     }

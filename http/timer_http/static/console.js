@@ -54,6 +54,51 @@
     countDown();
   });
 
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    const words = button.textContent;
+    const field = document.getElementById(button.dataset.copy);
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      field.select();
+      // Browsers have a clipboard over https and on this machine only; else the text is selected.
+      await navigator.clipboard?.writeText(field.value);
+      if (navigator.clipboard) button.textContent = button.dataset.copied;
+      setTimeout(() => { button.textContent = words; }, 2000);
+    });
+  }
+
+  // Single keys, where nobody is typing. Who works by voice may switch them off in their list.
+  const keys = document.getElementById("keys");
+  const keysWork = keys?.querySelector("input");
+  if (keysWork) {
+    keysWork.checked = localStorage.getItem("keys") !== "off";
+    keysWork.addEventListener("change", () => {
+      localStorage.setItem("keys", keysWork.checked ? "on" : "off");
+    });
+    // Where nothing had the focus before, Chromium leaves it with what is hidden now.
+    keys.addEventListener("close", () => keys.contains(document.activeElement) && document.activeElement.blur());
+  }
+
+  const moveRow = (step) => {
+    const rows = [...document.querySelectorAll("main a.row")];
+    const at = rows.indexOf(document.activeElement);
+    rows[Math.max(0, Math.min(rows.length - 1, at < 0 ? 0 : at + step))]?.focus();
+  };
+  const onKey = {
+    "/": () => document.querySelector("main input[type=search]")?.focus(),
+    "?": () => keys.showModal(),
+    j: () => moveRow(1),
+    k: () => moveRow(-1),
+    o: () => document.activeElement?.matches("a.row") && document.activeElement.click(),
+  };
+  document.addEventListener("keydown", (event) => {
+    const isTyping = event.target.closest?.("input, textarea, select, dialog, [contenteditable]");
+    if (!keysWork || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!onKey[event.key] || (!keysWork.checked && event.key !== "?")) return;
+    event.preventDefault();
+    onKey[event.key]();
+  });
+
   countDown();
   setInterval(countDown, 1000);
 })();
