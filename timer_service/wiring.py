@@ -21,11 +21,13 @@ from timer_service.audit import Auditor
 from timer_service.clock_guard import ClockGuard
 from timer_service.closing import Closer, Completion
 from timer_service.connection_directory import ConnectionDirectory
+from timer_service.contact_book import ContactBook
 from timer_service.database import Database
 from timer_service.eraser import Eraser
 from timer_service.expiry_listener import ExpiryListener
 from timer_service.follow_up import DeferredFollowUp, FollowUp
 from timer_service.gateway_http import GatewayHttp
+from timer_service.indexer import Indexer
 from timer_service.installation import Installation
 from timer_service.intake import Intake
 from timer_service.job_queue import JobQueue
@@ -83,6 +85,7 @@ class WebServices:
     spool: Spool | None
     spool_keeper: SpoolKeeper
     lists: StaleLists
+    contact_book: ContactBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +193,7 @@ def build_web(settings: Settings) -> WebServices:
         spool=spool,
         spool_keeper=keeper,
         lists=StaleLists(patient, _replica(settings)),
+        contact_book=ContactBook(patient),
     )
 
 
@@ -271,6 +275,7 @@ class ListenerServices:
     sweeper: Sweeper
     rebuilder: Rebuilder
     eraser: Eraser
+    indexer: Indexer
     announcements: SpoolAnnouncements
 
 
@@ -301,7 +306,8 @@ def build_listener(settings: Settings) -> ListenerServices:
         follow_up=follow_up.run_thread,
     )
     eraser = Eraser(services.database, services.follow_up, kept_for=settings.kept_for)
-    return ListenerServices(listener, sweeper, rebuilder, eraser, services.announcements)
+    indexer = Indexer(services.database)
+    return ListenerServices(listener, sweeper, rebuilder, eraser, indexer, services.announcements)
 
 
 @lru_cache(maxsize=1)

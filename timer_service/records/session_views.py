@@ -29,7 +29,12 @@ _SELECT = """
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which sessions to list; None means any. ``before`` is the position of the last one seen."""
+    """Which sessions to list; None means any.
+
+    ``text`` is words, the beginnings of words, or how a number ends (`records.search`);
+    ``summary`` is ``waiting`` or ``failed``. ``before`` is the position of the last one seen, where
+    a list goes on to older ones, ``after`` that of the first one seen, where it goes back.
+    """
 
     state: str | None = None
     provider: str | None = None
@@ -37,8 +42,21 @@ class Filter:
     customer: ContactIds | None = None
     since: datetime | None = None
     until: datetime | None = None
+    text: str | None = None
+    follow_up: bool | None = None
+    summary: str | None = None
     before: tuple[datetime, UUID] | None = None
+    after: tuple[datetime, UUID] | None = None
     limit: int = 50
+
+
+_HAS_FOLLOW_UP = """
+    EXISTS (SELECT FROM summaries u WHERE u.session_id = s.id AND u.follow_up IS NOT NULL)
+"""
+_SUMMARY_IS = {
+    "waiting": "s.summary_status IN ('pending', 'running')",
+    "failed": "s.summary_status = 'failed'",
+}
 
 
 def get(db: Connection, business_id: BusinessId, session_id: UUID) -> RowMapping | None:
@@ -76,13 +94,17 @@ def get_many(
     return {row["id"]: row for row in rows}
 
 
-def list_page(db: Connection, business_id: BusinessId, which: Filter) -> Sequence[RowMapping]:
-    """Return sessions, the newest begun first."""
+def conditions_of(business_id: BusinessId, which: Filter) -> tuple[list[str], dict[str, Any]]:
+    """Return what a filter asks of a session ``s``, all but its text, and the parameters."""
     conditions = ["s.business_id = :business_id"]
     parameters: dict[str, Any] = {"business_id": business_id, "limit": which.limit}
     for name, condition in (
         ("state", "s.state = :state"),
-        ("provider", "c.provider = :provider"),
+        (
+            "provider",
+            """s.connection_id IN (SELECT id FROM connections
+               WHERE business_id = :business_id AND provider = :provider)""",
+        ),
         ("contact_id", "s.contact_id = :contact_id"),
         ("since", "s.started_at >= :since"),
         ("until", "s.started_at < :until"),
@@ -94,14 +116,47 @@ def list_page(db: Connection, business_id: BusinessId, which: Filter) -> Sequenc
     if which.customer is not None:
         conditions.append(f"s.contact_id = {OWNER_OF_ID}")
         parameters |= parameters_of_id(which.customer)
+    if which.follow_up is not None:
+        conditions.append(_HAS_FOLLOW_UP if which.follow_up else f"NOT {_HAS_FOLLOW_UP}")
+    if which.summary is not None:
+        conditions.append(_SUMMARY_IS[which.summary])
     if which.before is not None:
         conditions.append("(s.started_at, s.id) < (:before_at, :before_id)")
         parameters["before_at"], parameters["before_id"] = which.before
+    if which.after is not None:
+        conditions.append("(s.started_at, s.id) > (:after_at, :after_id)")
+        parameters["after_at"], parameters["after_id"] = which.after
+    return conditions, parameters
+
+
+def order_of(which: Filter) -> str:
+    """Return the order in which a page is read; what is shown has the newest begun first."""
+    return "s.started_at DESC, s.id DESC" if which.after is None else "s.started_at, s.id"
+
+
+def list_page(db: Connection, business_id: BusinessId, which: Filter) -> Sequence[RowMapping]:
+    """Return sessions, whatever their text, the newest begun first."""
+    conditions, parameters = conditions_of(business_id, which)
+    # The page is found before anything is joined to it, so no join is made for what is not on it.
+    found = db.execute(
+        text(f"""
+            SELECT s.id FROM sessions s WHERE {" AND ".join(conditions)}
+            ORDER BY {order_of(which)} LIMIT :limit"""),
+        parameters,
+    ).scalars()
+    return list_these(db, business_id, list(found))
+
+
+def list_these(
+    db: Connection, business_id: BusinessId, session_ids: Sequence[UUID]
+) -> Sequence[RowMapping]:
+    """Return these sessions, the newest begun first."""
     return (
         db.execute(
-            text(f"""{_SELECT} WHERE {" AND ".join(conditions)}
-                ORDER BY s.started_at DESC, s.id DESC LIMIT :limit"""),
-            parameters,
+            text(f"""{_SELECT}
+                WHERE s.id = ANY(CAST(:ids AS uuid[])) AND s.business_id = :business_id
+                ORDER BY s.started_at DESC, s.id DESC"""),
+            {"ids": list(session_ids), "business_id": business_id},
         )
         .mappings()
         .all()

@@ -23,8 +23,10 @@ from timer_http.api import (
     connections,
     contacts,
     messages,
+    notes,
     older_sessions,
     sessions,
+    tasks,
 )
 from timer_http.api.blueprint import document_business_id
 
@@ -36,6 +38,8 @@ blueprints = (
     active_chats.blueprint,
     sessions.blueprint,
     contacts.blueprint,
+    notes.blueprint,
+    tasks.blueprint,
     older_sessions.blueprint,
 )
 
