@@ -33,7 +33,7 @@ from timer_service.providers import SENDERS
 from timer_service.providers.sending import Outgoing
 from timer_service.records import businesses, connections, messages, sends, session_views
 from timer_service.records.sends import NewSend
-from timer_service.resources import Message
+from timer_service.resources import Message, Session
 from timer_service.text_cleaning import clean_json, clean_text
 
 _SELF_HOSTED = frozenset({ProviderName.BAILEYS, ProviderName.WAHA})
@@ -153,6 +153,17 @@ class Outbox:
         if known != message_id:
             self._must_be_same(business_id, known, connection["id"], message)
         return self.message(business_id, known)
+
+    def may_write_freely(self, business_id: BusinessId, session: Session) -> bool:
+        """Tell whether an answer in plain text would be taken now, as far as Postgres knows.
+
+        Not where the service window is over: then WhatsApp takes approved templates only.
+        """
+        if not SENDERS[ProviderName(session.provider)].has_service_window:
+            return True
+        recipient = ContactIds.parse(session.customer_wa_id)
+        with self._database.transaction() as db:
+            return sends.is_window_open(db, business_id, session.connection_id, recipient)
 
     def message(self, business_id: BusinessId, message_id: UUID) -> Message:
         """Return one message.

@@ -46,6 +46,7 @@ FIELDS = {
     "customer_wa_id": SCALARS, "context": ANYTHING, "order_details": ANYTHING,
     "secrets": st.dictionaries(st.sampled_from(["token", "app_secret", "x y"]), SCALARS),
     "session_id": SCALARS, "to": SCALARS, "text": SCALARS, "media": ANYTHING, "template": ANYTHING,
+    "attributes": ANYTHING, "assignee": SCALARS, "due_at": SCALARS, "is_done": SCALARS,
     "client_ref": SCALARS, "author": SCALARS, "decision": st.sampled_from(["sent", "x"]) | SCALARS,
 }  # fmt: skip
 TO_SEND = st.fixed_dictionaries(

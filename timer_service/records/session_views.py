@@ -15,14 +15,14 @@ from timer_service.messages import ContactIds
 from timer_service.records.contacts import OWNER_OF_ID, parameters_of_id
 
 _SELECT = """
-    SELECT s.*, c.provider, k.name AS customer_name,
+    SELECT s.*, c.provider,
+      (SELECT k.name FROM contacts k WHERE k.id = s.contact_id) AS customer_name,
       m.text AS summary_text, m.title, m.customer, m.asked_for, m.provided, m.next_steps,
       m.follow_up, m.language, m.sentiment, m.summarizer, m.model, m.message_ids,
       m.dropped_messages, m.tokens, m.created_at AS summarised_at
     FROM sessions s
     JOIN businesses b ON b.id = s.business_id AND b.erased_at IS NULL
     JOIN connections c ON c.id = s.connection_id
-    JOIN contacts k ON k.id = s.contact_id
     LEFT JOIN summaries m ON m.session_id = s.id
 """
 
