@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -28,6 +29,9 @@ _LONGEST_NOTE = 10_000
 _LONGEST_TASK = 1_000
 _LONGEST_SEARCH = 200
 _LONGEST_ATTRIBUTE = 500
+# Some zone's last days of the calendar are beyond it in another.
+_EARLIEST_DUE_AT = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST_DUE_AT = datetime(2100, 1, 1, tzinfo=UTC)
 
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?")
 _INSTANT = re.compile(
@@ -120,6 +124,7 @@ TaskText = Annotated[str, Field(min_length=1, max_length=_LONGEST_TASK)]
 Searched = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=_LONGEST_SEARCH)
 ]
+DueInstant = Annotated[ZonedInstant, Field(ge=_EARLIEST_DUE_AT, lt=_LATEST_DUE_AT)]
 Attributes = Annotated[
     dict[
         Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)],

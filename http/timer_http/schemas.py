@@ -24,6 +24,7 @@ from timer_http.fields import (
     Attributes,
     BaseUrl,
     Country,
+    DueInstant,
     GivenName,
     IdleGap,
     Locale,
@@ -334,7 +335,7 @@ class NewTaskOfContact(Body):
     text: TaskText | None = None
     session_id: UUID | None = None
     assignee: Name | None = None
-    due_at: ZonedInstant | None = None
+    due_at: DueInstant | None = None
 
 
 class TaskChange(Body):
@@ -342,7 +343,7 @@ class TaskChange(Body):
 
     text: TaskText = LEFT_OUT
     assignee: Name | None = LEFT_OUT
-    due_at: ZonedInstant | None = LEFT_OUT
+    due_at: DueInstant | None = LEFT_OUT
     is_done: bool = LEFT_OUT
 
 

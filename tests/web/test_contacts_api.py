@@ -121,6 +121,12 @@ def test_open_tasks_come_by_when_they_are_due_and_done_ones_last_done_first(
     assert len(shop.get(address).json["items"]) == 2
 
 
+@pytest.mark.parametrize("due", ["9999-12-31T23:59:59-12:00", "1999-01-01T00:00:00Z", "x"])
+def test_a_task_is_due_in_this_century(shop: Shop, dana: dict[str, Any], due: str) -> None:
+    answer = shop.post(f"/api/contacts/{dana['id']}/tasks", {"text": "x", "due_at": due})
+    assert answer.status_code == 422
+
+
 def test_a_follow_up_becomes_a_task_once(
     services: WebServices, shop: Shop, dana: dict[str, Any]
 ) -> None:

@@ -33,6 +33,7 @@ GLANCE_LENGTH = 20
 """How many conversations of a state are shown before anybody looked for something."""
 
 _STATES = {"active": SessionState.OPEN, "closed": SessionState.CLOSED}
+_YEARS = range(2000, 2100)
 _SUMMARIES = ("waiting", "failed")
 _LONGEST_TEXT = 200
 _LOOKED_FOR = ("q", "state", "provider", "since", "until", "follow_up", "summary", "contact")
@@ -187,6 +188,8 @@ def _day_in(values: dict[str, str], name: str, business: Business) -> datetime |
         return None
     try:
         day = date.fromisoformat(values[name])
+        if day.year not in _YEARS:
+            raise InvalidInput("expected a day of this century", field=name)
         return datetime(day.year, day.month, day.day, tzinfo=zone_of(business))
     except ValueError:
         raise InvalidInput("expected a day such as 2026-01-31", field=name) from None

@@ -29,6 +29,7 @@ from timer_service.resources import Business
 _OF_CONTACT = "/console/businesses/<uuid:business_id>/contacts/<uuid:contact_id>"
 _LONGEST = {"note": 10_000, "task": 1_000, "attribute": 500}
 _LONGEST_NAME = 64
+_YEARS = range(2000, 2100)
 
 Answer = Response | tuple[str, int]
 
@@ -115,8 +116,10 @@ def _problem_of_task(values: dict[str, str]) -> str | None:
     if not values["text"].strip() or len(values["text"]) > _LONGEST["task"]:
         return gettext("Write something, up to %(count)s letters.", count=_LONGEST["task"])
     try:
-        _day(values["due"])
+        day = _day(values["due"])
     except ValueError:
+        return gettext("Write the day as 2026-01-31.")
+    if day is not None and day.year not in _YEARS:
         return gettext("Write the day as 2026-01-31.")
     return None
 
