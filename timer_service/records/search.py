@@ -31,21 +31,16 @@ MOST_CONTACTS = 500
 _NAME_WORDS = """
     (to_tsvector('simple'::regconfig, name) || array_to_tsvector(ARRAY[business_id::text]))
 """
-_SAID = """
-    SELECT string_agg(concat_ws(' ', left(t.text, 5000), t.media ->> 'file_name'), ' ') AS words
-    FROM (SELECT text, media FROM messages WHERE session_id = s.id
-          ORDER BY placed_at DESC LIMIT 2000) t
-"""
 _WORDS = """
-    strip(to_tsvector('simple'::regconfig, left(concat_ws(' ', k.name, m.title, m.text, m.customer,
-      m.asked_for, m.provided, m.next_steps, m.follow_up, said.words), 80000)))
+    strip(to_tsvector('simple'::regconfig, left(concat_ws(' ',
+      (SELECT k.name FROM contacts k WHERE k.id = s.contact_id),
+      (SELECT concat_ws(' ', m.title, m.text, m.customer, m.asked_for, m.provided, m.next_steps,
+         m.follow_up) FROM summaries m WHERE m.session_id = s.id),
+      (SELECT string_agg(concat_ws(' ', left(t.text, 5000), t.media ->> 'file_name'), ' ')
+       FROM (SELECT text, media FROM messages WHERE session_id = s.id
+             ORDER BY placed_at DESC LIMIT 2000) t)), 80000)))
 """
-"""A tsvector holds a megabyte at most; so much text of whatever script and syntax makes no more."""
-_WITH_WORDS = f"""
-    JOIN contacts k ON k.id = s.contact_id
-    LEFT JOIN summaries m ON m.session_id = s.id
-    CROSS JOIN LATERAL ({_SAID}) said
-"""
+"""Of a session ``s``. A tsvector holds a megabyte; so much text, of whatever script, makes less."""
 
 
 def read_words(db: Connection, typed: str) -> str | None:
@@ -168,7 +163,7 @@ def write_stale(db: Connection, *, limit: int) -> int:
                 INSERT INTO session_words (session_id, business_id, started_at, words)
                 SELECT s.id, s.business_id, s.started_at,
                   {_WORDS} || array_to_tsvector(ARRAY[s.business_id::text])
-                FROM sessions s {_WITH_WORDS}
+                FROM sessions s
                 WHERE s.id = ANY(CAST(:ids AS uuid[]))
                 ON CONFLICT (session_id) DO UPDATE
                   SET started_at = excluded.started_at, words = excluded.words"""),
@@ -242,14 +237,14 @@ def _ask_index(
 def _unsettled(
     db: Connection, business_id: BusinessId, which: Filter, words: str
 ) -> list[tuple[Any, UUID]]:
+    # The latest active are those whose deadline is known to be far; exact order costs an index.
     latest = f"""
-        (SELECT id FROM ((SELECT id FROM sessions WHERE business_id = :business_id
-            AND state = 'open' ORDER BY due_not_before DESC LIMIT {UNSETTLED})
-          UNION ALL
-          (SELECT id FROM sessions WHERE business_id = :business_id
+        ((SELECT * FROM sessions WHERE business_id = :business_id AND state = 'open'
+          ORDER BY due_not_before DESC LIMIT {UNSETTLED})
+         UNION ALL
+         (SELECT * FROM sessions WHERE business_id = :business_id
             AND summary_status IN ('pending', 'running', 'failed')
-           ORDER BY started_at DESC LIMIT {UNSETTLED})) unsettled) u
-        JOIN sessions s ON s.id = u.id {_WITH_WORDS}"""
+          ORDER BY started_at DESC LIMIT {UNSETTLED})) s"""
     return _rows(
         db,
         business_id,
