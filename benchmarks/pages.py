@@ -6,6 +6,7 @@ from the first byte read to the last one written, without the network.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from timer_service.wiring import build_web
 
 GOAL_MS = 100.0
 _INDEXED_AT_ONCE = 1_000
+_INDEXED_AS_EVER = 10
+_REFUSED = 503
 _POSTGRES = ("-c", "shared_buffers=1GB", "-c", "max_wal_size=4GB")
 
 
@@ -77,17 +80,22 @@ def run(*, sessions: int, messages: int, rounds: int) -> Report:
 
 
 def _index(database_url: str, report: Report) -> None:
+    """Write all words: some as the indexer does, the rest without the index, which is made last."""
     database = Database.for_workers(database_url, size=1)
     began_s = monotonic_s()
-    written = 0
-    while True:
-        with database.transaction() as db:
-            step = search.write_stale(db, limit=_INDEXED_AT_ONCE)
-        written += step
-        if step == 0:
-            break
-    database.close()
+    written = sum(_write_words(database) for _ in range(_INDEXED_AS_EVER))
     report.figure("words written", written / (monotonic_s() - began_s), "conversations/s")
+    with psycopg.connect(database_url, autocommit=True) as db:
+        db.execute("DROP INDEX ix_session_words_words")
+        while _write_words(database):
+            pass
+        db.execute("CREATE INDEX ix_session_words_words ON session_words USING gin (words)")
+    database.close()
+
+
+def _write_words(database: Database) -> int:
+    with database.transaction() as db:
+        return search.write_stale(db, limit=_INDEXED_AT_ONCE)
 
 
 def _pages(at: _Places) -> Mapping[str, str]:
@@ -149,10 +157,13 @@ def _timed_ms(client: FlaskClient, address: str, rounds: int) -> list[float]:
         began_s = monotonic_s()
         answer = client.get(address, headers=headers)
         ended_s = monotonic_s()
-        if answer.status_code != 200:
+        if answer.status_code not in {200, _REFUSED}:
             raise RuntimeError(f"{address} was answered {answer.status_code}")
-        if number:  # the first one plans, compiles templates, fills caches
-            took_ms.append((ended_s - began_s) * 1000)
+        # The first one plans, compiles templates, fills caches. One that Postgres had no time for
+        # would have taken nobody knows how long.
+        if number:
+            is_refused = answer.status_code == _REFUSED
+            took_ms.append(math.inf if is_refused else (ended_s - began_s) * 1000)
     return took_ms
 
 

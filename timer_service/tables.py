@@ -281,6 +281,7 @@ sessions = Table(
     ),
     Index("ix_sessions_of_business", "business_id", "started_at", "id"),
     Index("ix_sessions_of_contact", "contact_id", "connection_id", "started_at"),
+    Index("ix_sessions_of_connection", "connection_id"),
     Index(
         "ix_sessions_summary_unfinished",
         "next_check_at",

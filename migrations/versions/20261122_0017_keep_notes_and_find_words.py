@@ -60,6 +60,7 @@ def _find_words() -> None:
         ["business_id", "started_at", "id"],
         postgresql_where=sa.text("summary_status IN ('pending', 'running', 'failed')"),
     )
+    op.create_index("ix_sessions_of_connection", "sessions", ["connection_id"])
     op.create_index(
         "ix_summaries_follow_up",
         "summaries",
@@ -172,6 +173,7 @@ def downgrade() -> None:
     op.drop_index("ix_contacts_words", "contacts")
     op.drop_index("ix_contact_ids_tail", "contact_ids")
     op.drop_index("ix_summaries_follow_up", "summaries")
+    op.drop_index("ix_sessions_of_connection", "sessions")
     op.drop_index("ix_sessions_summary_waiting", "sessions")
     op.drop_table("stale_words")
     op.drop_table("session_words")

@@ -187,7 +187,7 @@ def _rows(
     more: dict[str, Any],
 ) -> list[tuple[Any, UUID]]:
     """Return the places of the sessions of a source that fit, as many as the page holds."""
-    conditions, parameters = session_views.conditions_of(business_id, which)
+    conditions, parameters = session_views.conditions_of(db, business_id, which)
     rows = db.execute(
         text(f"""
             SELECT s.started_at, s.id FROM {source}
@@ -219,7 +219,7 @@ def _walk(
 def _ask_index(
     db: Connection, business_id: BusinessId, which: Filter, words: str
 ) -> list[tuple[Any, UUID]]:
-    conditions, parameters = session_views.conditions_of(business_id, which)
+    conditions, parameters = session_views.conditions_of(db, business_id, which)
     rows = db.execute(
         text(f"""
             WITH found AS MATERIALIZED (
