@@ -59,16 +59,19 @@ def run(*, sessions: int, messages: int, rounds: int) -> Report:
         client = create_app(services).test_client()
         key = rig.env["TIMER_ADMIN_KEY"]
         client.post("/sign-in", data={"key": key})
-        spreads = {
-            name: Spread.of(_timed_ms(client, address, rounds))
+        took_ms = {
+            name: _timed_ms(client, address, rounds)
             for name, address in _pages(_places(rig.database_url)).items()
         }
         services.database.close()
         _measure_sizes(rig.database_url, report)
+    spreads = {name: Spread.of(values) for name, values in took_ms.items()}
+    # What is left of a busy machine's noise: what the page itself takes.
+    least = {name: min(values) for name, values in took_ms.items()}
     report.table(
-        ("page", "p50 ms", "p90 ms", "max ms"),
+        ("page", "least ms", "p50 ms", "p90 ms", "max ms"),
         [
-            (name, f"{one.p50:.1f}", f"{one.p90:.1f}", f"{one.max:.1f}")
+            (name, f"{least[name]:.1f}", f"{one.p50:.1f}", f"{one.p90:.1f}", f"{one.max:.1f}")
             for name, one in spreads.items()
         ],
     )

@@ -210,8 +210,8 @@ sessions = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     _business_id(),
-    # No foreign key: deleting a connection would read all sessions for want of an index, and one
-    # is deleted only with its business, whose key holds every session.
+    # No foreign key: each session would pay for it with a look-up and a lock, and a connection is
+    # deleted only with its business, whose key holds every session.
     Column("connection_id", Uuid, nullable=False),
     Column("contact_id", Uuid, ForeignKey("contacts.id", ondelete="CASCADE"), nullable=False),
     Column("customer_wa_id", Text, nullable=False),

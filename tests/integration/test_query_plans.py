@@ -42,6 +42,7 @@ from timer_service.records import (
     summaries,
     tasks,
 )
+from timer_service.records.search import Words
 from timer_service.records.session_views import Filter
 from timer_service.records.tasks import TaskFilter
 
@@ -247,7 +248,7 @@ def look_for(world: World, db: Connection) -> None:
         Filter(after=(utc_now() - timedelta(days=20), uuid4())),
     ):
         search.list_page(db, world.business_id, which)
-    search.find_contacts(db, world.business_id, "'dana':*", ["4321"], limit=50)
+    search.find_contacts(db, world.business_id, Words(("dana",)), ["4321"], limit=50)
 
 
 def read_notes(world: World, db: Connection) -> None:

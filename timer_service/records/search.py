@@ -10,7 +10,9 @@ index, whose matches are few then.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -28,34 +30,48 @@ UNSETTLED = 300
 MOST_CONTACTS = 500
 """How many customers of a name or number are looked at, the newest first."""
 
+_WILD = re.compile(r"([\\%_])")
+_ESCAPED = r"\\\1"
 _NAME_WORDS = """
     (to_tsvector('simple'::regconfig, name) || array_to_tsvector(ARRAY[business_id::text]))
 """
-_WORDS = """
-    strip(to_tsvector('simple'::regconfig, left(concat_ws(' ',
+_TEXT = """
+    left(concat_ws(' ',
       (SELECT k.name FROM contacts k WHERE k.id = s.contact_id),
       (SELECT concat_ws(' ', m.title, m.text, m.customer, m.asked_for, m.provided, m.next_steps,
          m.follow_up) FROM summaries m WHERE m.session_id = s.id),
       (SELECT string_agg(concat_ws(' ', left(t.text, 5000), t.media ->> 'file_name'), ' ')
        FROM (SELECT text, media FROM messages WHERE session_id = s.id
-             ORDER BY placed_at DESC LIMIT 2000) t)), 80000)))
+             ORDER BY placed_at DESC LIMIT 2000) t)), 80000)
 """
 """Of a session ``s``. A tsvector holds a megabyte; so much text, of whatever script, makes less."""
 
 
-def read_words(db: Connection, typed: str) -> str | None:
-    """Return what somebody typed as a query: each word, or the beginning of one, must be there.
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What somebody typed, as Postgres's own parser splits what is searched."""
 
-    Postgres's own parser splits it, as it split what is searched. None where it finds no word.
-    """
-    words: str | None = db.execute(
-        text(r"""
-            SELECT string_agg(
-              '''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || ''':*', ' & ')
-            FROM unnest(to_tsvector('simple'::regconfig, :typed))"""),
+    lexemes: tuple[str, ...]
+
+    @property
+    def query(self) -> str:
+        """A tsquery: each word, or the beginning of one, must be there."""
+        quoted = (one.replace("\\", "\\\\").replace("'", "''") for one in self.lexemes)
+        return " & ".join(f"'{one}':*" for one in quoted)
+
+    @property
+    def letters(self) -> list[str]:
+        """A pattern for each word, of what holds its letters anywhere."""
+        return [f"%{re.sub(_WILD, _ESCAPED, one)}%" for one in self.lexemes]
+
+
+def read_words(db: Connection, typed: str) -> Words | None:
+    """Split what somebody typed; None where there is no word in it."""
+    lexemes = db.execute(
+        text("SELECT tsvector_to_array(to_tsvector('simple'::regconfig, :typed))"),
         {"typed": typed},
     ).scalar_one()
-    return words
+    return Words(tuple(lexemes)) if lexemes else None
 
 
 def list_page(db: Connection, business_id: BusinessId, which: Filter) -> Sequence[RowMapping]:
@@ -79,7 +95,7 @@ def list_page(db: Connection, business_id: BusinessId, which: Filter) -> Sequenc
 def find_contacts(
     db: Connection,
     business_id: BusinessId,
-    words: str | None,
+    words: Words | None,
     endings: Sequence[str],
     *,
     before: UUID | None = None,
@@ -100,7 +116,7 @@ def find_contacts(
                       ORDER BY id DESC LIMIT {WALKED}) newest
                     WHERE {_NAME_WORDS} @@ CAST(:words AS tsquery)
                     ORDER BY id DESC LIMIT :limit"""),
-                parameters | {"words": words},
+                parameters | {"words": words.query},
             ).scalars()
         )
         if len(named) < limit:
@@ -162,7 +178,8 @@ def write_stale(db: Connection, *, limit: int) -> int:
             text(f"""
                 INSERT INTO session_words (session_id, business_id, started_at, words)
                 SELECT s.id, s.business_id, s.started_at,
-                  {_WORDS} || array_to_tsvector(ARRAY[s.business_id::text])
+                  strip(to_tsvector('simple'::regconfig, {_TEXT}))
+                    || array_to_tsvector(ARRAY[s.business_id::text])
                 FROM sessions s
                 WHERE s.id = ANY(CAST(:ids AS uuid[]))
                 ON CONFLICT (session_id) DO UPDATE
@@ -172,52 +189,32 @@ def write_stale(db: Connection, *, limit: int) -> int:
     return len(ids)
 
 
-def _within(business_id: BusinessId, words: str) -> str:
+def _within(business_id: BusinessId, words: Words) -> str:
     """Name the business as a word of the query: else its index would read all others' matches."""
-    return f"'{business_id}' & {words}"
-
-
-def _rows(
-    db: Connection,
-    business_id: BusinessId,
-    which: Filter,
-    source: str,
-    *,
-    where: str,
-    more: dict[str, Any],
-) -> list[tuple[Any, UUID]]:
-    """Return the places of the sessions of a source that fit, as many as the page holds."""
-    conditions, parameters = session_views.conditions_of(db, business_id, which)
-    rows = db.execute(
-        text(f"""
-            SELECT s.started_at, s.id FROM {source}
-            WHERE {where} AND {" AND ".join(conditions)}
-            ORDER BY {session_views.order_of(which)} LIMIT :limit"""),
-        parameters | more,
-    )
-    return [(row.started_at, row.id) for row in rows]
+    return f"'{business_id}' & {words.query}"
 
 
 def _walk(
-    db: Connection, business_id: BusinessId, which: Filter, words: str
+    db: Connection, business_id: BusinessId, which: Filter, words: Words
 ) -> list[tuple[Any, UUID]]:
-    newest = f"""
-        (SELECT s.session_id, s.words FROM session_words s
-         WHERE s.business_id = :business_id {_between(which)}
-         ORDER BY {session_views.order_of(which).replace("s.id", "s.session_id")}
-         LIMIT {WALKED}) w JOIN sessions s ON s.id = w.session_id"""
-    return _rows(
-        db,
-        business_id,
-        which,
-        newest,
-        where="w.words @@ CAST(:words AS tsquery)",
-        more={"words": words},
+    conditions, parameters = session_views.conditions_of(db, business_id, which)
+    order = session_views.order_of(which).replace("s.id", "s.session_id")
+    # In the order of the walk, so that it ends with the page.
+    rows = db.execute(
+        text(f"""
+            SELECT w.started_at, w.session_id FROM (
+              SELECT s.started_at, s.session_id, s.words FROM session_words s
+              WHERE s.business_id = :business_id {_between(which)}
+              ORDER BY {order} LIMIT {WALKED}) w JOIN sessions s ON s.id = w.session_id
+            WHERE w.words @@ CAST(:words AS tsquery) AND {" AND ".join(conditions)}
+            ORDER BY {order.replace("s.", "w.")} LIMIT :limit"""),
+        parameters | {"words": words.query},
     )
+    return [(row.started_at, row.session_id) for row in rows]
 
 
 def _ask_index(
-    db: Connection, business_id: BusinessId, which: Filter, words: str
+    db: Connection, business_id: BusinessId, which: Filter, words: Words
 ) -> list[tuple[Any, UUID]]:
     conditions, parameters = session_views.conditions_of(db, business_id, which)
     rows = db.execute(
@@ -235,37 +232,44 @@ def _ask_index(
 
 
 def _unsettled(
-    db: Connection, business_id: BusinessId, which: Filter, words: str
+    db: Connection, business_id: BusinessId, which: Filter, words: Words
 ) -> list[tuple[Any, UUID]]:
+    conditions, parameters = session_views.conditions_of(db, business_id, which)
+    order = session_views.order_of(which)
     # The latest active are those whose deadline is known to be far; exact order costs an index.
-    latest = f"""
-        ((SELECT * FROM sessions WHERE business_id = :business_id AND state = 'open'
-          ORDER BY due_not_before DESC LIMIT {UNSETTLED})
-         UNION ALL
-         (SELECT * FROM sessions WHERE business_id = :business_id
-            AND summary_status IN ('pending', 'running', 'failed')
-          ORDER BY started_at DESC LIMIT {UNSETTLED})) s"""
-    return _rows(
-        db,
-        business_id,
-        which,
-        latest,
-        where=f"{_WORDS} @@ CAST(:words AS tsquery)",
-        more={"words": words},
+    # What does not hold the letters of each word need not be split into words.
+    rows = db.execute(
+        text(f"""
+            SELECT s.started_at, s.id FROM (
+              SELECT * FROM (
+                (SELECT * FROM sessions WHERE business_id = :business_id AND state = 'open'
+                 ORDER BY due_not_before DESC LIMIT {UNSETTLED})
+                UNION ALL
+                (SELECT * FROM sessions WHERE business_id = :business_id
+                   AND summary_status IN ('pending', 'running', 'failed')
+                 ORDER BY started_at DESC LIMIT {UNSETTLED})) s
+              WHERE {" AND ".join(conditions)} ORDER BY {order}) s
+            CROSS JOIN LATERAL (SELECT {_TEXT} AS said OFFSET 0) t
+            WHERE t.said ILIKE ALL (CAST(:letters AS text[]))
+              AND to_tsvector('simple'::regconfig, t.said) @@ CAST(:words AS tsquery)
+            ORDER BY {order} LIMIT :limit"""),
+        parameters | {"words": words.query, "letters": words.letters},
     )
+    return [(row.started_at, row.id) for row in rows]
 
 
 def _of_contacts(
     db: Connection, business_id: BusinessId, which: Filter, contacts: Sequence[UUID]
 ) -> list[tuple[Any, UUID]]:
-    return _rows(
-        db,
-        business_id,
-        which,
-        "sessions s",
-        where="s.contact_id = ANY(CAST(:contacts AS uuid[]))",
-        more={"contacts": list(contacts)},
+    conditions, parameters = session_views.conditions_of(db, business_id, which)
+    rows = db.execute(
+        text(f"""
+            SELECT s.started_at, s.id FROM sessions s
+            WHERE s.contact_id = ANY(CAST(:contacts AS uuid[])) AND {" AND ".join(conditions)}
+            ORDER BY {session_views.order_of(which)} LIMIT :limit"""),
+        parameters | {"contacts": list(contacts)},
     )
+    return [(row.started_at, row.id) for row in rows]
 
 
 def _between(which: Filter) -> str:

@@ -24,7 +24,7 @@ from timer_service.outgoing import MessageToSend
 from timer_service.records.session_views import Filter
 from timer_service.resources import Business, Message, Session
 
-PAGE_LENGTH = 300
+PAGE_LENGTH = 200
 """Messages a page shows; a bot caught in a loop must not make a page nobody can open."""
 EARLIER_LENGTH = 5
 
