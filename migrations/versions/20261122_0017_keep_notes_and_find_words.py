@@ -13,7 +13,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
 revision = "0017"
-down_revision = "0016b"
+down_revision = "0016d"
 branch_labels = None
 depends_on = None
 
