@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -15,15 +17,11 @@ from tests.acceptance.test_console_in_browser import (  # noqa: F401 - fixtures
     console,
     page,
 )
+from tests.support.accessibility import faults_of, sticks_out
+from timer_service.clock import utc_now
+from timer_service.contact_book import NewTask, Writer
 
 pytestmark = pytest.mark.browser
-
-
-def is_too_wide(page: Page) -> bool:
-    wide: bool = page.evaluate(
-        "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-    )
-    return wide
 
 
 def test_a_conversation_appears_in_the_list_counts_down_and_closes_by_itself(
@@ -97,5 +95,35 @@ def test_a_story_from_search_to_note_works_by_forms_alone(
     expect(page.locator(".attributes dd")).to_contain_text("zzz")
     for address in (page.url, f"{shop.address}/contacts", f"{shop.address}/conversations?q=blue"):
         page.goto(address)
-        assert not is_too_wide(page), address
+        assert not sticks_out(page), address
+    context.close()
+
+
+@pytest.mark.parametrize(("locale", "scheme"), [("he", "light"), ("en", "dark")])
+def test_the_pages_can_be_used_by_everybody(
+    console: Console, browser: Browser, locale: str, scheme: Any
+) -> None:
+    shop = console.open_shop(locale=locale)
+    conversation = shop.hear("is the blue one in stock?", customer_name="Dana Levi")
+    book = console.services.contact_book
+    (dana,) = book.contacts(shop.id)
+    book.add_note(shop.id, dana.id, "likes blue", Writer("Maya"))
+    long_ago = utc_now() - timedelta(days=3)
+    book.add_task(shop.id, dana.id, NewTask("call", due_at=long_ago, assignee="Maya"), Writer("x"))
+    book.change_attributes(shop.id, dana.id, {"size": "38"})
+    context = browser.new_context(color_scheme=scheme)
+    page = context.new_page()
+    shop.sign_in(page)
+    listed, contacts = f"{shop.address}/conversations", f"{shop.address}/contacts"
+    for address in (
+        f"{listed}?q=blue&provider=baileys", f"{listed}?q=none", conversation, contacts,
+        f"{contacts}/{dana.id}",
+    ):  # fmt: skip
+        page.goto(address)
+        for details in page.locator("main .adder, main .take-away").all():
+            details.locator("summary").click()
+        for width in (390, 1280):
+            page.set_viewport_size({"width": width, "height": 844})
+            assert not sticks_out(page), (address, width)
+        assert faults_of(page) == [], address
     context.close()
