@@ -148,6 +148,20 @@ def count(*, calls: int = 5_000, out: Out = OUT) -> None:
 
 
 @app.command()
+def pages(
+    *,
+    sessions: int = 1_000_000,
+    messages: Annotated[int, typer.Option(help="Of each session.")] = 10,
+    rounds: int = 20,
+    out: Out = OUT,
+) -> None:
+    """Each page of the console, at the server, with years of conversations behind it."""
+    from benchmarks.pages import run  # noqa: PLC0415 - only what is asked for is loaded
+
+    raise typer.Exit(run(sessions=sessions, messages=messages, rounds=rounds).finish(out))
+
+
+@app.command()
 def memory(*, out: Out = OUT) -> None:
     """What a live chat weighs in Redis."""
     from benchmarks.count import run_memory  # noqa: PLC0415 - only what is asked for is loaded

@@ -105,6 +105,12 @@ class Keys:
             return None
         return Caller(Role(found["role"]), found["business_id"], found["id"])
 
+    def name_of(self, caller: Caller) -> str:
+        """Return the name of a caller's key, for what it writes; its role where it has none."""
+        with self._database.transaction() as db:
+            found = access.get_key(db, caller.key_id) if caller.key_id is not None else None
+        return (found["name"] if found else "") or caller.role.value
+
     def add(self, business_id: BusinessId, role: Role, name: str = "") -> tuple[UUID, str]:
         """Make a key for a business; return its id and, this once, the key."""
         key = make_key()

@@ -15,6 +15,8 @@ _BRAZIL_SHORT = re.compile(r"(55[1-9][1-9])([6-9]\d{7})")
 _ARGENTINA_MOBILE = re.compile(r"549(\d{10})")
 _MEXICO_OLD = re.compile(r"521([2-9]\d{9})")
 _MEXICO = re.compile(r"52([2-9]\d{9})")
+_TYPED_NUMBER = re.compile(r"[\d\s+()./-]+", re.ASCII)
+_SHORTEST_ENDING = 3
 
 
 def common_form(phone: str) -> str:
@@ -46,3 +48,22 @@ def other_form(phone: str) -> str | None:
     if match := _MEXICO.fullmatch(phone):
         return match.expand(r"521\1")
     return None
+
+
+def typed_endings(typed: str) -> list[str]:
+    """Return how the number somebody types ends; nothing where it is no number.
+
+    Of ``050-000 0001`` and of ``+972 50-000-0001`` it is what remains without the zeros that stand
+    for a country or a way out of one; of a few last digits it is those. Another form of a whole
+    number is an ending too.
+    """
+    if not _TYPED_NUMBER.fullmatch(typed):
+        return []
+    digits = re.sub(r"\D", "", typed)
+    ending = digits.lstrip("0")
+    if len(digits) < _SHORTEST_ENDING or not ending:
+        return []
+    if len(ending) < _SHORTEST_ENDING:
+        return [digits]
+    form = other_form(ending)
+    return [ending, form] if form else [ending]

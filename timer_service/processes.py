@@ -49,7 +49,7 @@ def stop_on_signals() -> threading.Event:
 
 
 def run_listener(settings: Settings) -> None:
-    """Run the expiry listener, the sweeper, the rebuilder and the eraser."""
+    """Run the expiry listener, the sweeper, the rebuilder, the eraser and the indexer."""
     with _database(settings) as database:
         was_away = wait_for_schema(database)
         check_shards(database, settings.shards)
@@ -63,6 +63,7 @@ def run_listener(settings: Settings) -> None:
         _VitalThread("sweeper", services.sweeper.run, stop),
         _VitalThread("rebuilder", services.rebuilder.run, stop),
         _VitalThread("eraser", services.eraser.run, stop),
+        _VitalThread("indexer", services.indexer.run, stop),
         _VitalThread("spool-announcements", services.announcements.keep_fresh, stop),
     ]
     for thread in others:

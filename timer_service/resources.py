@@ -382,6 +382,18 @@ class ContactId(Resource):
     value: str
 
 
+class LastSession(Resource):
+    """A contact's latest conversation, in short."""
+
+    session_id: UUID
+    started_at: Instant
+    closed_at: Instant | None
+    provider: str
+    summary_title: str | None
+    summary_text: str | None
+    follow_up: str | None
+
+
 class Contact(Resource):
     """A customer of a business."""
 
@@ -391,6 +403,9 @@ class Contact(Resource):
     customer_wa_id: str
     ids: list[ContactId]
     session_count: int
+    attributes: dict[str, Any]
+    open_task_count: int
+    last_session: LastSession | None
     created_at: Instant
     service_windows: list[ContactWindow]
 
@@ -402,7 +417,10 @@ class Contact(Resource):
         """
         ids = [ContactId(kind=kind, value=value) for kind, value in row["ids"] or ()]
         shown = ContactIds(**{one.kind: one.value for one in ids}).best
-        same = ("id", "business_id", "name", "session_count", "created_at")
+        same = (
+            "id", "business_id", "name", "session_count", "attributes", "open_task_count",
+            "created_at",
+        )  # fmt: skip
         windows = []
         for connection_id, provider, began_at in row["windows"] or ():
             began = None if began_at is None else datetime.fromisoformat(began_at)
@@ -413,12 +431,62 @@ class Contact(Resource):
                         connection_id=connection_id, provider=provider, service_window=window
                     )
                 )
+        last = None
+        if row["session_id"] is not None:
+            last = LastSession(**{name: row[name] for name in LastSession.model_fields})
         return cls(
             **{name: row[name] for name in same},
             customer_wa_id=shown,
             ids=ids,
             service_windows=windows,
+            last_session=last,
         )
+
+
+class Note(Resource):
+    """What somebody wrote down about a contact, or about one conversation."""
+
+    id: UUID
+    contact_id: UUID
+    session_id: UUID | None
+    text: str
+    author: str
+    author_id: UUID | None
+    created_at: Instant
+    edited_at: Instant | None
+
+    @classmethod
+    def of(cls, row: RowMapping) -> Note:
+        """Read a row."""
+        return cls(**{name: row[name] for name in cls.model_fields})
+
+
+class Task(Resource):
+    """What is still to be done for a contact; ``done_at`` once it is.
+
+    ``is_follow_up``: made of its session's summary.
+    """
+
+    id: UUID
+    contact_id: UUID
+    session_id: UUID | None
+    text: str
+    assignee: str | None
+    author: str
+    author_id: UUID | None
+    is_follow_up: bool
+    due_at: Instant | None
+    done_at: Instant | None
+    created_at: Instant
+    customer_name: str | None
+    customer_wa_id: str
+
+    @classmethod
+    def of(cls, row: RowMapping) -> Task:
+        """Read a row of `records.tasks`."""
+        ids = ContactIds(**dict(row["ids"] or ()))
+        same = {name: row[name] for name in cls.model_fields if name != "customer_wa_id"}
+        return cls(**same, customer_wa_id=ids.best)
 
 
 class ActiveChat(Resource):

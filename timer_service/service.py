@@ -34,6 +34,7 @@ from timer_service.records import (
     contacts,
     messages,
     punctuality,
+    search,
     session_views,
     sessions,
 )
@@ -142,7 +143,7 @@ class TimerService:
     def sessions(self, business_id: BusinessId, which: Filter | None = None) -> list[Session]:
         """Return sessions, the newest begun first."""
         with self._database.transaction() as db:
-            rows = session_views.list_page(db, business_id, which or Filter())
+            rows = search.list_page(db, business_id, which or Filter())
         return [Session.of(row) for row in rows]
 
     def active_sessions(self, business_id: BusinessId, *, limit: int = 50) -> list[Session]:

@@ -25,7 +25,7 @@ from timer_service.clock import monotonic_s
 from timer_service.database import Database
 from timer_service.errors import DatabaseUnavailable, TimerServiceError
 from timer_service.ids import BusinessId
-from timer_service.records import replication, session_views
+from timer_service.records import replication, search
 from timer_service.records.replication import Written
 from timer_service.records.session_views import Filter
 from timer_service.resources import Session
@@ -71,7 +71,7 @@ class StaleLists:
         Raises:
             DatabaseUnavailable: neither the replica nor the primary can tell.
         """
-        rows, as_of = self._read(lambda db: session_views.list_page(db, business_id, which))
+        rows, as_of = self._read(lambda db: search.list_page(db, business_id, which))
         return SessionList([Session.of(row) for row in rows], as_of)
 
     def _read(self, query: Callable[[Connection], Rows]) -> tuple[Rows, datetime | None]:

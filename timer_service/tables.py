@@ -21,9 +21,10 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
 from timer_service.messages import (
     Author,
@@ -204,8 +205,19 @@ contacts = Table(
     Column("session_count", Integer, nullable=False, server_default="0"),
     Column("merged_into", Uuid, ForeignKey("contacts.id", ondelete="CASCADE")),
     _instant("created_at", default_now=True),
+    Column("attributes", JSONB, nullable=False, server_default=text("'{}'")),
     Index(None, "business_id", "id"),
     Index(None, "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
+    # The business is a word of it too, so one's search never walks through all others' names.
+    Index(
+        "ix_contacts_words",
+        text(
+            "(to_tsvector('simple'::regconfig, name)"
+            " || array_to_tsvector(ARRAY[business_id::text]))"
+        ),
+        postgresql_using="gin",
+        postgresql_where=text("name IS NOT NULL"),
+    ),
 )
 
 contact_ids = Table(
@@ -223,6 +235,14 @@ contact_ids = Table(
     _instant("created_at", default_now=True),
     CheckConstraint("kind IN ('phone', 'lid', 'bsuid')", name="kind_known"),
     Index(None, "contact_id"),
+    # People remember how a number ends.
+    Index(
+        "ix_contact_ids_tail",
+        "business_id",
+        func.reverse(text("value")).label("tail"),
+        postgresql_ops={"tail": "text_pattern_ops"},
+        postgresql_where=text("kind = 'phone'"),
+    ),
 )
 
 sessions = Table(
@@ -230,8 +250,8 @@ sessions = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     _business_id(),
-    # No foreign key: deleting a connection would read all sessions for want of an index, and one
-    # is deleted only with its business, whose key holds every session.
+    # No foreign key: each session would pay for it with a look-up and a lock, and a connection is
+    # deleted only with its business, whose key holds every session.
     Column("connection_id", Uuid, nullable=False),
     Column("contact_id", Uuid, ForeignKey("contacts.id", ondelete="CASCADE"), nullable=False),
     Column("customer_wa_id", Text, nullable=False),
@@ -301,10 +321,18 @@ sessions = Table(
     ),
     Index("ix_sessions_of_business", "business_id", "started_at", "id"),
     Index("ix_sessions_of_contact", "contact_id", "connection_id", "started_at"),
+    Index("ix_sessions_of_connection", "connection_id"),
     Index(
         "ix_sessions_summary_unfinished",
         "next_check_at",
         postgresql_where=text("next_check_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_sessions_summary_waiting",
+        "business_id",
+        "started_at",
+        "id",
+        postgresql_where=text("summary_status IN ('pending', 'running', 'failed')"),
     ),
     postgresql_with={"fillfactor": 80},  # room beside each row for the one that follows it
 )
@@ -456,6 +484,85 @@ summaries = Table(
     Column("dropped_messages", Integer, nullable=False, server_default="0"),
     Column("tokens", Integer),
     _instant("created_at", default_now=True),
+    Index(
+        "ix_summaries_follow_up",
+        "business_id",
+        postgresql_where=text("follow_up IS NOT NULL"),
+    ),
+)
+
+# What a closed session is found by: the words of its messages and summary and of the customer's
+# name, and the business as a word of its own. One row a conversation, written when it is over, so
+# that no message that arrives pays for it.
+session_words = Table(
+    "session_words",
+    metadata,
+    Column("session_id", Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("business_id", Uuid, nullable=False),  # its session's
+    _instant("started_at"),
+    Column("words", TSVECTOR, nullable=False),
+    Index("ix_session_words_of_business", "business_id", "started_at", "session_id"),
+    Index("ix_session_words_words", "words", postgresql_using="gin"),
+)
+
+# Sessions whose words changed since: marked with the change, in its transaction.
+stale_words = Table(
+    "stale_words",
+    metadata,
+    Column("session_id", Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+)
+
+
+def _of_contact(table: str) -> tuple[Column[object] | Index, ...]:
+    return (
+        Column("business_id", Uuid, nullable=False),  # its contact's
+        Column("contact_id", Uuid, ForeignKey("contacts.id", ondelete="CASCADE"), nullable=False),
+        # What was noted stays with the contact when a session is old enough to go.
+        Column("session_id", Uuid, ForeignKey("sessions.id", ondelete="SET NULL")),
+        Index(None, "contact_id", "id"),
+        Index(
+            f"ix_{table}_of_session",
+            "session_id",
+            postgresql_where=text("session_id IS NOT NULL"),
+        ),
+    )
+
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    *_of_contact("notes"),
+    Column("text", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("author_id", Uuid),
+    _instant("created_at", default_now=True),
+    _instant("edited_at", nullable=True),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    *_of_contact("tasks"),
+    Column("text", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("author_id", Uuid),
+    Column("assignee", Text),
+    # Made of its session's summary, which happens once however often somebody asks.
+    Column("is_follow_up", Boolean, nullable=False, server_default=text("false")),
+    _instant("due_at", nullable=True),
+    _instant("done_at", nullable=True),
+    _instant("created_at", default_now=True),
+    Index("uq_tasks_follow_up", "session_id", unique=True, postgresql_where=text("is_follow_up")),
+    Index("ix_tasks_open", "business_id", "due_at", "id", postgresql_where=text("done_at IS NULL")),
+    Index(
+        "ix_tasks_done",
+        "business_id",
+        "done_at",
+        "id",
+        postgresql_where=text("done_at IS NOT NULL"),
+    ),
 )
 
 close_callbacks = Table(

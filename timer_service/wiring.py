@@ -22,6 +22,7 @@ from timer_service.clock_guard import ClockGuard
 from timer_service.closing import Closer, Completion
 from timer_service.connection_control import ConnectionControl
 from timer_service.connection_directory import ConnectionDirectory
+from timer_service.contact_book import ContactBook
 from timer_service.contacts_pull import ContactsPuller
 from timer_service.database import Database
 from timer_service.eraser import Eraser
@@ -30,6 +31,7 @@ from timer_service.file_types import MB
 from timer_service.follow_up import DeferredFollowUp, FollowUp
 from timer_service.gateway_http import GatewayHttp
 from timer_service.guarded_http import GuardedHttp
+from timer_service.indexer import Indexer
 from timer_service.installation import Installation
 from timer_service.intake import Intake
 from timer_service.job_queue import JobQueue
@@ -99,6 +101,7 @@ class WebServices:
     spool: Spool | None
     spool_keeper: SpoolKeeper
     lists: StaleLists
+    contact_book: ContactBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +219,7 @@ def build_web(settings: Settings) -> WebServices:
         spool=spool,
         spool_keeper=keeper,
         lists=StaleLists(patient, _replica(settings)),
+        contact_book=ContactBook(patient),
     )
 
 
@@ -343,6 +347,7 @@ class ListenerServices:
     sweeper: Sweeper
     rebuilder: Rebuilder
     eraser: Eraser
+    indexer: Indexer
     announcements: SpoolAnnouncements
 
 
@@ -373,7 +378,8 @@ def build_listener(settings: Settings) -> ListenerServices:
         follow_up=follow_up.run_thread,
     )
     eraser = Eraser(services.database, services.follow_up, kept_for=settings.kept_for)
-    return ListenerServices(listener, sweeper, rebuilder, eraser, services.announcements)
+    indexer = Indexer(services.database)
+    return ListenerServices(listener, sweeper, rebuilder, eraser, indexer, services.announcements)
 
 
 @lru_cache(maxsize=1)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import babel
 import phonenumbers
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+)
 
 from timer_service.settings import IDLE_GAP_MAX_S, IDLE_GAP_MIN_S
 
@@ -17,6 +25,13 @@ _LONGEST_NAME = 200
 _LONGEST_URL = 500
 _MOST_SECRETS = 20
 _LONGEST_SECRET = 4096
+_LONGEST_NOTE = 10_000
+_LONGEST_TASK = 1_000
+_LONGEST_SEARCH = 200
+_LONGEST_ATTRIBUTE = 500
+# Some zone's last days of the calendar are beyond it in another.
+_EARLIEST_DUE_AT = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST_DUE_AT = datetime(2100, 1, 1, tzinfo=UTC)
 
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?")
 _INSTANT = re.compile(
@@ -103,6 +118,19 @@ Secrets = Annotated[
         Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_SECRET)],
     ],
     Field(max_length=_MOST_SECRETS),
+]
+NoteText = Annotated[str, Field(min_length=1, max_length=_LONGEST_NOTE)]
+TaskText = Annotated[str, Field(min_length=1, max_length=_LONGEST_TASK)]
+Searched = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=_LONGEST_SEARCH)
+]
+DueInstant = Annotated[ZonedInstant, Field(ge=_EARLIEST_DUE_AT, lt=_LATEST_DUE_AT)]
+Attributes = Annotated[
+    dict[
+        Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)],
+        Annotated[str, Field(max_length=_LONGEST_ATTRIBUTE)] | FiniteFloat | bool | None,
+    ],
+    Field(max_length=100),
 ]
 
 # A field that may be left out but not be null; views read only what was set.

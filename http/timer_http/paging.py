@@ -22,7 +22,7 @@ _LONGEST_CURSOR = 500
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer", bound=BaseModel)
-Position = tuple[datetime | UUID, ...]
+Position = tuple[datetime | UUID | None, ...]
 
 
 class PageQuery(BaseModel):
@@ -57,7 +57,11 @@ def cut(
 
 def write_cursor(position: Position) -> str:
     """Write a position as opaque text."""
-    parts = [part.isoformat() if isinstance(part, datetime) else str(part) for part in position]
+    parts = [
+        part.isoformat() if isinstance(part, datetime) else str(part)
+        for part in position
+        if part is not None
+    ]
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 

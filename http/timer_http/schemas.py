@@ -21,16 +21,21 @@ from pydantic import (
 
 from timer_http.fields import (
     LEFT_OUT,
+    Attributes,
     BaseUrl,
     Country,
+    DueInstant,
     GivenName,
     IdleGap,
     Locale,
     Name,
+    NoteText,
+    Searched,
     Secrets,
     SummaryInstructions,
     SummaryLanguage,
     SummaryModel,
+    TaskText,
     TimeZone,
     ZonedInstant,
 )
@@ -46,8 +51,10 @@ from timer_service.resources import (
     Contact,
     Instant,
     Message,
+    Note,
     Resource,
     Session,
+    Task,
 )
 from timer_service.service import NewMessage
 
@@ -108,6 +115,22 @@ class ContactInPath(BaseModel):
     model_config = ConfigDict(title=PATH_TITLE)
 
     contact_id: UUID
+
+
+class NoteInPath(BaseModel):
+    """A note named in the path."""
+
+    model_config = ConfigDict(title=PATH_TITLE)
+
+    note_id: UUID
+
+
+class TaskInPath(BaseModel):
+    """A task named in the path."""
+
+    model_config = ConfigDict(title=PATH_TITLE)
+
+    task_id: UUID
 
 
 class PhoneNumberInPath(BaseModel):
@@ -272,6 +295,71 @@ class SessionsQuery(PageQuery):
     since: ZonedInstant | None = Field(default=None, description="begun then or later")
     until: ZonedInstant | None = Field(default=None, description="begun before")
 
+    q: Searched | None = Field(
+        default=None,
+        description="words or their beginnings, in what was said, summaries and names; or how a "
+        "number ends",
+    )
+    follow_up: bool | None = Field(default=None, description="whether something is to follow")
+    summary: Literal["waiting", "failed"] | None = Field(
+        default=None, description="``waiting`` to be written, or ``failed``"
+    )
+    contact_id: UUID | None = None
+
+
+class ContactsQuery(PageQuery):
+    """Which contacts to list, and which part of them."""
+
+    q: Searched | None = Field(
+        default=None, description="words of a name or their beginnings; or how a number ends"
+    )
+
+
+class ContactChange(Body):
+    """What to change of a contact."""
+
+    attributes: Attributes = Field(
+        default_factory=dict, description="merged, member by member; null takes one away"
+    )
+
+
+class NewNote(Body):
+    """Something written down about a contact, or about one conversation with them."""
+
+    text: NoteText
+    session_id: UUID | None = None
+
+
+class NoteChange(Body):
+    """What a note says instead."""
+
+    text: NoteText
+
+
+class NewTaskOfContact(Body):
+    """A task. Without ``text`` it is the follow-up of its session's summary, made once."""
+
+    text: TaskText | None = None
+    session_id: UUID | None = None
+    assignee: Name | None = None
+    due_at: DueInstant | None = None
+
+
+class TaskChange(Body):
+    """What to change of a task; what is left out stays."""
+
+    text: TaskText = LEFT_OUT
+    assignee: Name | None = LEFT_OUT
+    due_at: DueInstant | None = LEFT_OUT
+    is_done: bool = LEFT_OUT
+
+
+class TasksQuery(PageQuery):
+    """Which tasks to list, and which part of them."""
+
+    state: Literal["open", "done"] = "open"
+    due: ZonedInstant | None = Field(default=None, description="due before")
+
 
 class ActiveChatsQuery(BaseModel):
     """How many chats to list beside the number."""
@@ -307,6 +395,14 @@ class MessagePage(Page[Message]):
 
 class ContactPage(Page[Contact]):
     """A page of contacts."""
+
+
+class NotePage(Page[Note]):
+    """A page of notes."""
+
+
+class TaskPage(Page[Task]):
+    """A page of tasks."""
 
 
 class OlderSession(Resource):

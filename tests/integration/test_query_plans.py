@@ -29,20 +29,28 @@ from timer_service.messages import (
 from timer_service.records import (
     activity,
     callbacks,
+    contacts,
     early_changes,
     erasing,
     messages,
+    notes,
+    search,
     sends,
     session_sweeps,
     session_views,
     sessions,
     summaries,
+    tasks,
 )
+from timer_service.records.search import Words
 from timer_service.records.session_views import Filter
+from timer_service.records.tasks import TaskFilter
 
 BIG = {
     "sessions", "messages", "contacts", "contact_ids", "summaries", "callback_runs", "sends",
+    "notes", "tasks",
 }  # fmt: skip
+"""Not `session_words`: so few of them are read whole sooner; `bench pages` has a million."""
 
 _FILL = """
     SET LOCAL session_replication_role = replica;
@@ -73,6 +81,15 @@ _FILL = """
     INSERT INTO callback_runs (session_id, callback_id, done_at)
       SELECT s.id, c.id, clock_timestamp() FROM sessions s CROSS JOIN close_callbacks c
       WHERE s.state = 'closed';
+    INSERT INTO session_words (session_id, business_id, started_at, words)
+      SELECT id, business_id, started_at,
+        to_tsvector('simple', 'w' || id) || array_to_tsvector(ARRAY[business_id::text])
+      FROM sessions WHERE state = 'closed';
+    INSERT INTO notes (id, business_id, contact_id, text, author)
+      SELECT gen_random_uuid(), business_id, id, 'x', 'Maya' FROM contacts;
+    INSERT INTO tasks (id, business_id, contact_id, text, author, due_at, done_at)
+      SELECT gen_random_uuid(), business_id, id, 'x', 'Maya', clock_timestamp(),
+        CASE WHEN random() < 0.5 THEN clock_timestamp() END FROM contacts;
     INSERT INTO sends (message_id, business_id, client_ref, recipient)
       SELECT id, business_id, id, '1' FROM messages;
     ANALYZE
@@ -228,6 +245,28 @@ def look_at_a_send(world: World, db: Connection) -> None:
     messages.get(db, world.business_id, message_id)
 
 
+def look_for(world: World, db: Connection) -> None:
+    for which in (
+        Filter(text="blue one"),
+        Filter(text="0501234567"),
+        Filter(text="blue", provider="meta", state="closed"),
+        Filter(summary="waiting"),
+        Filter(follow_up=True),
+        Filter(contact_id=new_id()),
+        Filter(after=(utc_now() - timedelta(days=20), uuid4())),
+    ):
+        search.list_page(db, world.business_id, which)
+    search.find_contacts(db, world.business_id, Words(("dana",)), ["4321"], limit=50)
+
+
+def read_notes(world: World, db: Connection) -> None:
+    contacts.get(db, world.business_id, new_id())
+    notes.list_page(db, world.business_id, new_id(), before=new_id(), limit=50)
+    tasks.list_page(db, world.business_id, TaskFilter())
+    tasks.list_page(db, world.business_id, TaskFilter(contact_id=new_id()))
+    tasks.list_page(db, world.business_id, TaskFilter(is_open=False, after=(utc_now(), uuid4())))
+
+
 SWEEP: dict[str, Callable[[World], object]] = {
     "overdue": in_transaction(
         lambda _, db: session_sweeps.look_for_overdue(db, by=timedelta(seconds=1), limit=500)
@@ -294,6 +333,14 @@ READING: dict[str, Callable[[World], object]] = {
     ),
     "contacts": lambda world: world.service.contacts(world.business_id),
     "a message to be sent": in_transaction(look_at_a_send),
+    "searching": in_transaction(look_for),
+    "notes and tasks": in_transaction(read_notes),
+    "indexing": in_transaction(
+        lambda world, db: (
+            search.mark_stale(db, new_id()),
+            search.write_stale(db, limit=1),
+        )
+    ),
     "messages": lambda world: world.service.messages(world.business_id, a_session(world), limit=50),
 }
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timer_service.number_forms import common_form, other_form
+from timer_service.number_forms import common_form, other_form, typed_endings
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,24 @@ def test_the_common_form_is_the_same_for_all_forms(country: str, rest: str) -> N
     other = other_form(phone)
     assert other != phone
     assert other is None or common_form(other) == common_form(phone)
+
+
+@pytest.mark.parametrize(
+    ("typed", "endings"),
+    [
+        ("+972 50-000-0001", ["972500000001"]),
+        ("00972500000001", ["972500000001"]),
+        ("050 000 0001", ["500000001"]),
+        ("(0812) 3456.7890", ["81234567890"]),
+        ("0001", ["0001"]),
+        ("123", ["123"]),
+        ("5511987654321", ["5511987654321", "551187654321"]),
+        ("12", []),
+        ("000", []),
+        ("order 4580", []),
+        ("४५८०", []),
+        ("", []),
+    ],
+)
+def test_a_typed_number_is_looked_for_by_how_it_ends(typed: str, endings: list[str]) -> None:
+    assert typed_endings(typed) == endings

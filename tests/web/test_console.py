@@ -259,7 +259,7 @@ def test_the_navigation_marks_the_page_that_is_shown(shop: Shop, reader: Reader)
 def test_a_long_list_goes_on_over_pages_without_gaps(
     monkeypatch: pytest.MonkeyPatch, shop: Shop, reader: Reader
 ) -> None:
-    monkeypatch.setattr("timer_http.console.business_pages.PAGE_LENGTH", 2)
+    monkeypatch.setattr("timer_http.console.conversation_pages.PAGE_LENGTH", 2)
     connection = shop.connect()
     made = {
         shop.record(connection, "hi", customer_wa_id=f"97250000010{number}")[0]["session_id"]

@@ -47,6 +47,7 @@ FIELDS = {
     "secrets": st.dictionaries(st.sampled_from(["token", "app_secret", "x y"]), SCALARS),
     "session_id": SCALARS, "to": SCALARS, "text": SCALARS, "media": ANYTHING, "template": ANYTHING,
     "default_connection_id": SCALARS, "phone_number": SCALARS,
+    "attributes": ANYTHING, "assignee": SCALARS, "due_at": SCALARS, "is_done": SCALARS,
     "client_ref": SCALARS, "author": SCALARS, "decision": st.sampled_from(["sent", "x"]) | SCALARS,
 }  # fmt: skip
 TO_SEND = st.fixed_dictionaries(

@@ -16,11 +16,14 @@ def foreign(other_shop: Shop) -> dict[str, str]:
     session_id = other_shop.record(connection, "secret words")[0]["session_id"]
     key = other_shop.get("/api/keys").json["items"][0]
     contact = other_shop.get("/api/contacts").json["items"][0]
+    of_contact = f"/api/contacts/{contact['id']}"
     return {
         "business": other_shop.id,
         "connection": connection["id"],
         "session": session_id,
         "contact": contact["id"],
+        "note": other_shop.post(f"{of_contact}/notes", {"text": "secret words"}).json["id"],
+        "task": other_shop.post(f"{of_contact}/tasks", {"text": "secret words"}).json["id"],
         "key": key["id"],
     }
 
@@ -52,6 +55,15 @@ def calls(ids: dict[str, str]) -> list[tuple[str, str, object]]:
         ("POST", f"/session/{session}/complete", None),
         ("GET", f"/api/contacts/{ids['contact']}", None),
         ("GET", f"/api/contacts/{ids['contact']}/sessions", None),
+        ("PATCH", f"/api/contacts/{ids['contact']}", {"attributes": {"mine": True}}),
+        ("GET", f"/api/contacts/{ids['contact']}/notes", None),
+        ("POST", f"/api/contacts/{ids['contact']}/notes", {"text": "mine"}),
+        ("PATCH", f"/api/notes/{ids['note']}", {"text": "mine"}),
+        ("DELETE", f"/api/notes/{ids['note']}", None),
+        ("GET", f"/api/contacts/{ids['contact']}/tasks", None),
+        ("POST", f"/api/contacts/{ids['contact']}/tasks", {"text": "mine"}),
+        ("PATCH", f"/api/tasks/{ids['task']}", {"is_done": True}),
+        ("DELETE", f"/api/tasks/{ids['task']}", None),
         ("GET", "/session/972500000001", None),
     ]
 

@@ -263,6 +263,8 @@ def merge(db: Connection, merge: Merge) -> None:
     for statement in (
         "UPDATE contact_ids SET contact_id = :keeper WHERE contact_id = :merged",
         "UPDATE sessions SET contact_id = :keeper WHERE contact_id = :merged",
+        "UPDATE notes SET contact_id = :keeper WHERE contact_id = :merged",
+        "UPDATE tasks SET contact_id = :keeper WHERE contact_id = :merged",
         """UPDATE contacts SET merged_into = :keeper WHERE id = :merged OR merged_into = :merged""",
         """UPDATE sessions SET number = counted.number
            FROM (SELECT id, row_number() OVER (ORDER BY created_at, id) AS number
@@ -270,14 +272,15 @@ def merge(db: Connection, merge: Merge) -> None:
            WHERE sessions.id = counted.id AND sessions.number <> counted.number""",
         """UPDATE contacts SET
              session_count = (SELECT count(*) FROM sessions WHERE contact_id = :keeper),
-             name = coalesce(name, (SELECT name FROM contacts WHERE id = :merged))
+             name = coalesce(name, (SELECT name FROM contacts WHERE id = :merged)),
+             attributes = (SELECT attributes FROM contacts WHERE id = :merged) || attributes
            WHERE id = :keeper""",
     ):
         db.execute(text(statement), ids)
 
 
 _SELECT = f"""
-    SELECT k.id, k.business_id, k.name, k.session_count, k.created_at,
+    SELECT k.id, k.business_id, k.name, k.session_count, k.created_at, k.attributes,
       (SELECT json_agg(json_build_array(i.kind, i.value) ORDER BY i.created_at, i.value)
        FROM contact_ids i WHERE i.contact_id = k.id) AS ids,
       (SELECT json_agg(json_build_array(w.connection_id, c.provider, w.began_at)
@@ -286,13 +289,23 @@ _SELECT = f"""
              WHERE contact_id = k.id GROUP BY connection_id) w
          JOIN connections c ON c.id = w.connection_id AND c.deleted_at IS NULL
            AND c.provider IN ({service_window.PROVIDERS_IN_SQL})) AS windows,
-      clock_timestamp() AS read_at
+      (SELECT count(*) FROM tasks t
+       WHERE t.contact_id = k.id AND t.done_at IS NULL) AS open_task_count,
+      clock_timestamp() AS read_at,
+      last.*
     FROM contacts k JOIN businesses b ON b.id = k.business_id AND b.erased_at IS NULL
+    LEFT JOIN LATERAL (
+      SELECT s.id AS session_id, s.started_at, s.closed_at, c.provider, m.title AS summary_title,
+        m.text AS summary_text, m.follow_up
+      FROM sessions s JOIN connections c ON c.id = s.connection_id
+        LEFT JOIN summaries m ON m.session_id = s.id
+      WHERE s.contact_id = k.id AND s.close_reason IS DISTINCT FROM 'replaced'
+      ORDER BY s.started_at DESC LIMIT 1) last ON true
 """
 
 
 def get(db: Connection, business_id: BusinessId, contact_id: UUID) -> RowMapping | None:
-    """Return one contact with its ids, following a merge."""
+    """Return one contact with its ids and its last conversation, following a merge."""
     return (
         db.execute(
             text(f"""{_SELECT}
@@ -310,15 +323,52 @@ def list_page(
     db: Connection, business_id: BusinessId, *, before: UUID | None, limit: int
 ) -> Sequence[RowMapping]:
     """Return contacts, newest first, older than ``before``."""
-    condition = "AND k.id < :before" if before else ""
+    condition = "AND id < :before" if before else ""
     parameters: dict[str, Any] = {"business_id": business_id, "before": before, "limit": limit}
+    ids = db.execute(
+        text(f"""
+            SELECT id FROM contacts
+            WHERE business_id = :business_id AND merged_into IS NULL {condition}
+            ORDER BY id DESC LIMIT :limit"""),
+        parameters,
+    ).scalars()
+    return list_these(db, business_id, list(ids))
+
+
+def list_these(
+    db: Connection, business_id: BusinessId, contact_ids: Sequence[UUID]
+) -> Sequence[RowMapping]:
+    """Return these contacts, newest first."""
     return (
         db.execute(
             text(f"""{_SELECT}
-            WHERE k.business_id = :business_id AND k.merged_into IS NULL {condition}
-            ORDER BY k.id DESC LIMIT :limit"""),
-            parameters,
+            WHERE k.id = ANY(CAST(:ids AS uuid[])) AND k.business_id = :business_id
+              AND k.merged_into IS NULL
+            ORDER BY k.id DESC"""),
+            {"ids": list(contact_ids), "business_id": business_id},
         )
         .mappings()
         .all()
     )
+
+
+def merge_attributes(
+    db: Connection, business_id: BusinessId, contact_id: UUID, changes: str, *, most: int
+) -> bool | None:
+    """Merge a JSON object into a contact's attributes; a null takes one away.
+
+    False if there would be more than so many; None if there is no such contact.
+    """
+    row = db.execute(
+        text("""
+            UPDATE contacts SET attributes = CASE
+              WHEN (SELECT count(*) FROM jsonb_object_keys(merged.attributes)) <= :most
+              THEN merged.attributes ELSE contacts.attributes END
+            FROM (SELECT id, jsonb_strip_nulls(attributes || CAST(:changes AS jsonb)) AS attributes
+                  FROM contacts WHERE business_id = :business_id AND merged_into IS NULL
+                    AND id = :id FOR NO KEY UPDATE) merged
+            WHERE contacts.id = merged.id
+            RETURNING contacts.attributes = merged.attributes AS is_merged"""),
+        {"id": contact_id, "business_id": business_id, "changes": changes, "most": most},
+    ).one_or_none()
+    return None if row is None else bool(row.is_merged)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 from timer_service.ids import BusinessId, ConnectionId, SessionId
 from timer_service.messages import ChangeKind, Delivery, DeliveryStatus, MessageChange
+from timer_service.records import search
 
 MessageName = tuple[ConnectionId, str]
 """What makes a message one: a gateway's id for it, on a connection."""
@@ -188,10 +189,14 @@ def apply_change(db: Connection, connection_id: ConnectionId, change: MessageCha
     result = db.execute(
         text(f"""
             UPDATE messages SET {assignment}
-            WHERE connection_id = :connection_id AND provider_message_id = :target {condition}"""),
+            WHERE connection_id = :connection_id AND provider_message_id = :target {condition}
+            RETURNING session_id"""),
         parameters,
     )
-    return result.rowcount == 1
+    session_id = result.scalar_one_or_none()
+    if session_id is not None and change.kind is not ChangeKind.REACTION:
+        search.mark_stale(db, session_id)
+    return session_id is not None
 
 
 def of_session(

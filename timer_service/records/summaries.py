@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from timer_service.ids import BusinessId, SessionId
 from timer_service.messages import WORKER_DIED, SummaryStatus
-from timer_service.records import journal
+from timer_service.records import journal, search
 from timer_service.tables import summaries
 
 
@@ -95,7 +95,8 @@ def finish(
 ) -> bool:
     """Set how a running attempt ended; False if it is no longer this attempt's to say.
 
-    ``check_after`` is given for an attempt that will be tried again.
+    ``check_after`` is given for an attempt that will be tried again. What the session is found by
+    is written anew afterwards.
     """
     result = db.execute(
         text("""
@@ -111,7 +112,10 @@ def finish(
             "check_after": check_after,
         },
     )
-    return result.rowcount == 1
+    is_this_attempts = result.rowcount == 1
+    if is_this_attempts:
+        search.mark_stale(db, session_id)
+    return is_this_attempts
 
 
 def store(db: Connection, values: dict[str, Any]) -> None:

@@ -24,8 +24,10 @@ from timer_http.api import (
     contacts,
     media,
     messages,
+    notes,
     older_sessions,
     sessions,
+    tasks,
 )
 from timer_http.api.blueprint import document_business_id
 
@@ -38,6 +40,8 @@ blueprints = (
     active_chats.blueprint,
     sessions.blueprint,
     contacts.blueprint,
+    notes.blueprint,
+    tasks.blueprint,
     older_sessions.blueprint,
 )
 

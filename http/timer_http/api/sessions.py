@@ -27,6 +27,7 @@ from timer_service.messages import ContactIds, Role
 from timer_service.phone_numbers import read_customer
 from timer_service.records.session_views import Filter
 from timer_service.resources import Message, Session
+from timer_service.text_cleaning import clean_text
 
 blueprint = make_blueprint("sessions", "Sessions", "Conversations, open and closed.")
 
@@ -42,6 +43,10 @@ def list_sessions(query: SessionsQuery) -> Response:
         customer=_customer(business_id, query.customer_wa_id),
         since=query.since,
         until=query.until,
+        contact_id=query.contact_id,
+        text=query.q and clean_text(query.q),
+        follow_up=query.follow_up,
+        summary=query.summary,
         before=before_of(query),
         limit=query.limit + 1,
     )

@@ -9,9 +9,12 @@ from __future__ import annotations
 from timer_http.console import (  # noqa: F401 - importing them hangs their views on the blueprint
     account_pages,
     business_pages,
+    contact_pages,
+    conversation_pages,
     developer_pages,
     error_pages,
     media_pages,
+    note_pages,
     overview_pages,
     session_pages,
     settings_pages,

@@ -5,8 +5,6 @@ The page renders whole; its live parts are also served alone, for htmx to fetch 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,33 +13,17 @@ from werkzeug.wrappers import Response
 
 from timer_http.auth import require
 from timer_http.console.access import id_of, open_business, require_caller
+from timer_http.console.conversation_pages import read_glance
 from timer_http.console.overview_pages import read_activity
 from timer_http.console.pages import blueprint
 from timer_http.context import current_services
-from timer_http.paging import cut, read_id, read_instants_and_id
-from timer_service.errors import DatabaseUnavailable, InvalidInput
+from timer_http.paging import cut, read_id
+from timer_service.errors import DatabaseUnavailable
 from timer_service.ids import BusinessId
-from timer_service.messages import Role, SessionState
+from timer_service.messages import Role
 from timer_service.records.punctuality import Punctuality
-from timer_service.records.session_views import Filter
-from timer_service.resources import Session
 
 PAGE_LENGTH = 50
-GLANCE_LENGTH = 20
-"""How many conversations of a state the page shows before anybody asked for one state."""
-
-_STATES = {"active": SessionState.OPEN, "closed": SessionState.CLOSED}
-
-
-@dataclass(frozen=True, slots=True)
-class ConversationList:
-    """Conversations of one state, the newest begun first; ``older`` leads to the next page."""
-
-    state: str
-    sessions: list[Session]
-    older: str | None
-    as_of: datetime | None
-    """Where that is some time ago: it was read from a replica."""
 
 
 @blueprint.get("/console/businesses")
@@ -77,7 +59,7 @@ def business(business_id: UUID) -> str | Response:
         punctuality=_punctuality(),
         **_connections(owner),
         **read_activity(shown),
-        **_conversations(owner),
+        **read_glance(owner),
     )
 
 
@@ -108,15 +90,6 @@ def connections(business_id: UUID) -> str:
     return render_template("console/_connections.html", **_connections(owner))
 
 
-@blueprint.get("/console/businesses/<uuid:business_id>/conversations")
-@require(Role.VIEWER)
-def conversations(business_id: UUID) -> str:
-    """Show the conversations, or serve their lists alone where htmx asks."""
-    owner = id_of(open_business(business_id))
-    page = "_conversations.html" if "HX-Request" in request.headers else "conversations.html"
-    return render_template(f"console/{page}", **_conversations(owner))
-
-
 def _count(owner: BusinessId) -> int | None:
     try:
         return current_services().active_chats.count(owner)
@@ -137,30 +110,3 @@ def _connections(owner: BusinessId) -> dict[str, Any]:
         "connections": services.administration.list_connections(owner, before=None, limit=100),
         "last_message_times": services.service.last_message_times(owner),
     }
-
-
-def _conversations(owner: BusinessId) -> dict[str, Any]:
-    """Read the lists the address asks for: ``?state=active|closed&before=<cursor>``."""
-    state, before = request.args.get("state"), request.args.get("before")
-    if state is not None and state not in _STATES:
-        raise InvalidInput("state is active or closed", field="state")
-    if before is not None and state is None:
-        raise InvalidInput("a cursor belongs to one state's list", field="before")
-    names = [state] if state else list(_STATES)
-    length = PAGE_LENGTH if state else GLANCE_LENGTH
-    lists = [_read_list(owner, name, before, length) for name in names]
-    return {
-        "lists": lists,
-        "as_of": min((one.as_of for one in lists if one.as_of is not None), default=None),
-        "state": state,
-        "is_first_page": before is None,
-    }
-
-
-def _read_list(owner: BusinessId, state: str, before: str | None, length: int) -> ConversationList:
-    cursor = read_instants_and_id(before, instants=1)
-    position = (cursor[0][0], cursor[1]) if cursor else None
-    which = Filter(state=_STATES[state].value, before=position, limit=length + 1)
-    found = current_services().lists.sessions(owner, which)
-    shown, older = cut(found.sessions, length, lambda one: (one.started_at, one.id))
-    return ConversationList(state, list(shown), older, found.as_of)

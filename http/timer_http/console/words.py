@@ -33,7 +33,10 @@ _SHAPES: dict[str, str] = {
     ConnectionState.NEW: "unknown",
 }
 _TICKS: dict[str, str] = {
+    Delivery.QUEUED: "◷",
+    Delivery.SENDING: "◷",
     Delivery.PENDING: "◷",
+    Delivery.UNKNOWN: "?",
     Delivery.SENT: "✓",
     Delivery.DELIVERED: "✓✓",
     Delivery.READ: "✓✓",
@@ -232,7 +235,10 @@ def author(name: str) -> str:
 def delivery(status: str) -> str:
     """Say how far an outgoing message got."""
     return {
+        Delivery.QUEUED.value: gettext("Waiting to be sent"),
+        Delivery.SENDING.value: gettext("Waiting to be sent"),
         Delivery.PENDING.value: gettext("Waiting to be sent"),
+        Delivery.UNKNOWN.value: gettext("Nobody knows whether it was sent"),
         Delivery.SENT.value: gettext("Sent"),
         Delivery.DELIVERED.value: gettext("Delivered"),
         Delivery.READ.value: gettext("Read"),
