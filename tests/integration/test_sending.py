@@ -435,6 +435,18 @@ class TestEchoes:
         known = outbox.message(world.business_id, message.id)
         assert (known.status, known.provider_message_id) == ("read", "fake-1")
 
+    def test_a_gateway_that_names_two_messages_alike_takes_neither_away(
+        self, world: World, outbox: Outbox, gateway: FakeGateway
+    ) -> None:
+        connection_id = waha(world, gateway)
+        gateway.will(*[Reply(201, b'{"id": "same"}', {"Content-Type": "application/json"})] * 2)
+        one, other = (
+            send(outbox, world, connection_id=connection_id, text=text) for text in ("one", "other")
+        )
+        work(world)
+        assert world.texts_of(one.session_id) == ["one", "other"]
+        assert [status_of(outbox, world, sent) for sent in (one, other)] == ["sent", "sent"]
+
     @pytest.mark.parametrize("is_taken", [True, False])
     def test_what_came_back_tells_of_a_message_without_the_gateways_id(
         self, world: World, outbox: Outbox, gateway: FakeGateway, is_taken: bool
