@@ -149,9 +149,12 @@ def build_web(settings: Settings) -> WebServices:
         live_chats=live_chats,
         jobs=jobs,
         keys=keys,
-        # What waits in the host's own spool comes before the webhooks that ask.
+        # Of the chats of webhooks that ask nothing waits in the host's own spool.
         intake=Intake(
-            database, follow_up, held_after=partial(_known_to_wait, announcements, spool)
+            database,
+            follow_up,
+            held_after=partial(_known_to_wait, announcements, spool),
+            held_here=keeper.held_after,
         ),
         active_chats=ActiveChatsReader(patient, live_chats),
         directory=directory,

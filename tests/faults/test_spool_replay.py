@@ -367,7 +367,9 @@ def test_what_kills_whoever_replays_it_is_set_aside_without_another_death(
 def test_what_cannot_be_read_is_set_aside(world: World, host: Host) -> None:
     host.hear("x", 30)
     host.spool._write(
-        lambda db: spool_file.add(db, [(1, str(world.connection_id), '{"form": 99}')])
+        lambda db: spool_file.add(
+            db, [spool_file.NewRow(1, str(world.connection_id), '{"form": 99}', [])]
+        )
     )
     assert host.replay() == 1
     assert host.spool.state().parked == 1
