@@ -1,8 +1,7 @@
-"""What must stay in order while some of it waits in a spool: keys of a webhook's events.
+"""What must stay in order while some of it waits in a spool, as keys of a webhook's events.
 
-A spooled row holds the keys of its events; whatever comes and asks for one of them queues behind
-it. Called by `spool` and `spool_replay`. Keys are in files that outlive the program: how one is
-made may not change without all rows before it being waited for.
+A spooled row holds some keys, and what awaits one of them queues behind it. Called by `spool`. Keys
+lie in files that outlive the program: who makes them otherwise must await the former ones too.
 """
 
 from __future__ import annotations
@@ -24,32 +23,39 @@ from timer_service.messages import (
 )
 from timer_service.number_forms import common_form
 
+_STATE = "state"
 _KINDS = ("phone", "lid", "bsuid")
-_KINDS_SETS = [
-    frozenset(some) for size in range(1, len(_KINDS) + 1) for some in combinations(_KINDS, size)
-]
+_SETS_OF_KINDS = [some for size in (1, 2, 3) for some in combinations(_KINDS, size)]
+_OF_KINDS = {kinds: f"kinds {' '.join(kinds)}" for kinds in _SETS_OF_KINDS}
+_OF_OTHER_KINDS = {
+    kinds: [name for others, name in _OF_KINDS.items() if not {*kinds} & {*others}]
+    for kinds in _SETS_OF_KINDS
+}
 
 
 def held_keys(connection_id: ConnectionId, events: Sequence[Event]) -> list[int]:
-    """Return by what a row of these events is found: 64-bit numbers, each once."""
+    """Return what a row of these events is found by: whole numbers of 32 bits, each once.
+
+    Two names that come to one number make somebody queue who need not.
+    """
     return _numbers(connection_id, (name for event in events for name in _held(event)))
 
 
 def awaited_keys(connection_id: ConnectionId, events: Sequence[Event]) -> list[int]:
-    """Return what none may hold that waits, or these events would overtake it."""
+    """Return what no row that waits may hold, or these events would overtake it."""
     return _numbers(connection_id, (name for event in events for name in _awaited(event)))
 
 
 def _held(event: Event) -> Iterator[str]:
     match event:
-        case InboundMessage() | OwnMessage():
-            yield from _chat(event.contact)
-            yield _of_kinds(event.contact)
+        case InboundMessage():  # a change that overtakes it is kept for it: `early_changes`
+            yield from _customer(event.contact)
+        case OwnMessage():
+            yield from _customer(event.contact)
             yield _message(event.provider_message_id)
         case IdentityLink():
-            for contact in _linked(event):
-                yield from _chat(contact)
-                yield _of_kinds(contact)
+            yield from _customer(event.contact)
+            yield from _customer(event.former)
         case DeliveryStatus() | MessageChange():
             yield from _spoken_of(event)
         case ConnectionUpdate():
@@ -59,52 +65,44 @@ def _held(event: Event) -> Iterator[str]:
 def _awaited(event: Event) -> Iterator[str]:
     match event:
         case InboundMessage() | OwnMessage():
-            yield from _chat(event.contact)
-            yield from _of_other_kinds(event.contact)
-            yield _STATE  # a message says that the link works; that would be said too early
+            yield from _same_customer(event.contact)
+            yield _STATE  # of a new connection a message says that it works: not before older news
         case IdentityLink():
-            for contact in _linked(event):
-                yield from _chat(contact)
-                yield from _of_other_kinds(contact)
-        case DeliveryStatus() | MessageChange():
-            # A status of a message that is not stored is lost, and the later of two edits counts.
+            yield from _same_customer(event.contact)
+            yield from _same_customer(event.former)
+        case DeliveryStatus():  # without its message it would be lost
             yield from _spoken_of(event)
+        case MessageChange():  # of two edits the later one counts
+            yield from _spoken_of(event)
+            yield from _same_customer(event.contact)
         case ConnectionUpdate():
             yield _STATE
 
 
-_STATE = "state"
+def _customer(contact: ContactIds) -> Iterator[str]:
+    kinds, names = _ids(contact)
+    yield from names
+    if kinds:
+        yield _OF_KINDS[kinds]
 
 
-def _chat(contact: ContactIds) -> Iterator[str]:
-    for kind, value in contact.pairs():
-        yield f"{kind} {common_form(value) if kind == 'phone' else value}"
+def _same_customer(contact: ContactIds | None) -> Iterator[str]:
+    """Name whoever may be this customer: who has an id of theirs, or no kind of id that they have.
 
-
-def _of_kinds(contact: ContactIds) -> str:
-    return _kinds_name(_kinds(contact))
-
-
-def _of_other_kinds(contact: ContactIds) -> Iterator[str]:
-    """Name whoever is known by none of these kinds of id.
-
-    Only Postgres may know that he is the same customer. Who has another id of the same kind is
-    somebody else.
+    That the latter is the same one only Postgres may know. Who has another id of the same kind is
+    somebody else; whoever changes theirs is said to by a link that waits like any message.
     """
-    kinds = _kinds(contact)
-    return (_kinds_name(others) for others in _KINDS_SETS if kinds.isdisjoint(others))
+    kinds, names = _ids(contact or ContactIds())
+    yield from names
+    if kinds:
+        yield from _OF_OTHER_KINDS[kinds]
 
 
-def _kinds(contact: ContactIds) -> frozenset[str]:
-    return frozenset(kind for kind, _ in contact.pairs())
-
-
-def _kinds_name(kinds: frozenset[str]) -> str:
-    return f"kinds {' '.join(sorted(kinds))}"
-
-
-def _linked(link: IdentityLink) -> list[ContactIds]:
-    return [one for one in (link.contact, link.former) if one.pairs()]
+def _ids(contact: ContactIds) -> tuple[tuple[str, ...], list[str]]:
+    ids = contact.pairs()
+    return tuple([kind for kind, _ in ids]), [
+        f"{kind} {common_form(value) if kind == 'phone' else value}" for kind, value in ids
+    ]
 
 
 def _spoken_of(event: DeliveryStatus | MessageChange) -> Iterator[str]:
@@ -112,7 +110,7 @@ def _spoken_of(event: DeliveryStatus | MessageChange) -> Iterator[str]:
         yield _message(event.target)
         return
     yield _message(event.provider_message_id)
-    if event.message_id is not None:
+    if event.message_id is not None:  # of those that name it the first may tell the other name
         yield f"sent {event.message_id}"
 
 
@@ -121,11 +119,12 @@ def _message(provider_message_id: str) -> str:
 
 
 def _numbers(connection_id: ConnectionId, names: Iterator[str]) -> list[int]:
-    of_connection = blake2b(connection_id.bytes, digest_size=8)
-    numbers = []
-    for name in dict.fromkeys(names):
-        digest = of_connection.copy()
-        # A name that is no Unicode would be refused by whoever stores it, not here.
-        digest.update(name.encode("utf-8", "surrogatepass"))
-        numbers.append(int.from_bytes(digest.digest(), signed=True))
-    return numbers
+    salt = connection_id.bytes
+    return [
+        int.from_bytes(
+            # What is no Unicode is for Postgres to refuse, not for us.
+            blake2b(name.encode("utf-8", "surrogatepass"), digest_size=4, salt=salt).digest(),
+            signed=True,
+        )
+        for name in dict.fromkeys(names)
+    ]
