@@ -123,12 +123,10 @@ class SpoolKeeper:
         """
         assert self._spool is not None
         try:
-            if not self._spool.is_waiting:
-                return False
-            return (
-                not self._hears_postgres()
-                or self._spool.must_precede(connection_id, events)
-                or not self._bypass.may_call()
+            return self._spool.is_waiting and not (
+                self._hears_postgres()
+                and not self._spool.must_precede(connection_id, events)
+                and self._bypass.may_call()
             )
         except SpoolFull as error:
             # Its disk is broken; Postgres may well be there.

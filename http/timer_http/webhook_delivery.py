@@ -105,9 +105,9 @@ class Delivery:
         if not self._spool_keeper.must_queue(connection_id, events):
             try:
                 is_recorded = self._record(connection_id, events)
-            except DatabaseBusy:
-                raise  # it answers others: who comes too fast is told so
-            except DatabaseUnavailable:
+            except DatabaseUnavailable as error:
+                if isinstance(error, DatabaseBusy) and not self._spool.is_waiting:
+                    raise  # it answers others: who comes too fast is told so
                 self._spool_keeper.note_not_stored()
                 log.info("webhook_spooled", connection_id=str(connection_id))
             else:

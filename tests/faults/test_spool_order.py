@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import psycopg
 import pytest
+from werkzeug.exceptions import ServiceUnavailable
 
 from tests.support.builders import DANA, NOAM, World
 from tests.support.front import Front
@@ -16,6 +17,7 @@ from tests.support.spool_host import Host, texts_by_session
 from tests.support.waiting import wait_until
 from timer_service.circuit import Circuit
 from timer_service.database import PAUSE_S, Database
+from timer_service.errors import DatabaseBusy
 from timer_service.ids import ConnectionId
 from timer_service.intake_batch import Recorded
 from timer_service.messages import (
@@ -200,3 +202,17 @@ def test_where_postgres_answers_and_stores_nothing_one_finds_out_for_all(
         db.rollback()
         now_s += PAUSE_S
         assert [deliver_of_another() for _ in range(3)] == [True, True, True]
+
+
+def test_who_has_no_turn_is_spooled_only_where_something_waits_already(
+    world: World, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_busy(*_: object) -> NoReturn:
+        raise DatabaseBusy("no turn")
+
+    monkeypatch.setattr(host.intake, "record", is_busy)
+    with pytest.raises(ServiceUnavailable):
+        host.deliver(world.heard("one"))
+    assert not host.spool.is_waiting
+    host.hear("two", 30)
+    assert not host.deliver(world.heard("three", contact=NOAM))
