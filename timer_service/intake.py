@@ -124,7 +124,7 @@ class Intake:
         """Store what waited in a spool, in its order; answer for each, with what went wrong.
 
         After a DatabaseUnavailable nothing further was tried. What cannot be stored together is
-        tried in halves: while a spool empties, everything that comes queues behind it.
+        tried in halves: while a spool empties, whatever comes to the chats in it queues behind it.
         """
         answers: dict[Bundle, list[Recorded] | BaseException] = {}
         waiting = list(bundles)

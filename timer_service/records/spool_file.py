@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BUSY_S = 0.2
-_BEGIN = """
+_TABLES = """
     PRAGMA auto_vacuum = INCREMENTAL;
     PRAGMA journal_mode = WAL;
     BEGIN IMMEDIATE;
-"""
-_TABLES = """
     CREATE TABLE IF NOT EXISTS spooled (
       seq INTEGER PRIMARY KEY AUTOINCREMENT,
       received_us INTEGER NOT NULL,
@@ -35,6 +33,7 @@ _TABLES = """
 _ADDED_COLUMNS = ("fault", "keys")
 """Files that were made before have none."""
 _KEYS = """
+    BEGIN IMMEDIATE;
     CREATE TABLE IF NOT EXISTS spooled_keys (
       key INTEGER NOT NULL,
       seq INTEGER NOT NULL,
@@ -46,6 +45,7 @@ _KEYS = """
       DELETE FROM spooled_keys
       WHERE seq = OLD.seq AND key IN (SELECT value FROM json_each(OLD.keys));
     END;
+    COMMIT;
 """
 """A trigger, so that a process of the version before deletes keys too; its rows have none."""
 
@@ -88,27 +88,15 @@ def connect(path: Path) -> sqlite3.Connection:
     Every commit is on the disk when it returns.
     """
     db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-    db.executescript(_BEGIN)
-    _run(db, _TABLES)
+    db.executescript(_TABLES)
     known = {row[1] for row in db.execute("PRAGMA table_info(spooled)")}
     for column in _ADDED_COLUMNS:
         if column not in known:
             db.execute(f"ALTER TABLE spooled ADD COLUMN {column} TEXT")
-    _run(db, _KEYS)
-    db.execute("COMMIT")
+    db.executescript(_KEYS)  # it commits what is open first
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA secure_delete = ON")
     return db
-
-
-def _run(db: sqlite3.Connection, script: str) -> None:
-    """Run statements inside the transaction that is open; ``executescript`` would commit it."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            db.execute(statement)
-            statement = ""
 
 
 def read_id(db: sqlite3.Connection) -> str:
