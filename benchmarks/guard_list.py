@@ -42,6 +42,8 @@ _SCRIPTS = "tests/integration/test_lua_scripts.py"
 _SWEEP = "tests/integration/test_sweeper.py"
 _SPOOL = "tests/integration/test_spool.py"
 _REPLAY = "tests/faults/test_spool_replay.py"
+_ORDER = "tests/faults/test_spool_order.py"
+_KEYS = "tests/unit/test_spool_keys.py"
 _POSTGRES_AWAY = "tests/faults/test_postgres_away.py"
 _REDIS_AWAY = "tests/faults/test_redis_away.py"
 
@@ -841,6 +843,65 @@ _SPOOL_GUARDS = (
         "min(arrivals[chat], self._held_after or arrivals[chat])",
         "arrivals[chat]",
         f"{_REPLAY}::test_intake_closes_nothing_that_another_hosts_spool_may_continue",
+    ),
+    _guard(
+        "no-overtaking-in-a-chat",
+        "a customer's second message does not overtake the first in the spool",
+        "timer_service/spool_replay.py",
+        "                and not self._spool.must_precede(connection_id, events)\n",
+        "",
+        f"{_ORDER}::test_a_customer_of_whom_something_waits_queues_until_it_is_replayed",
+        f"{_ORDER}::test_a_status_waits_for_its_message_and_the_later_edit_counts",
+    ),
+    _guard(
+        "no-overtaking-under-another-id",
+        "nor does it where only Postgres knows that the customer is the same",
+        "timer_service/spool_keys.py",
+        "        yield from _OF_OTHER_KINDS[kinds]\n",
+        "        pass\n",
+        f"{_ORDER}::test_who_is_known_to_postgres_by_another_kind_of_id_queues_too",
+        f"{_KEYS}::test_these_wait",
+    ),
+    _guard(
+        "no-asking-while-unheard",
+        "past what waits Postgres is asked only where it was heard of just now",
+        "timer_service/spool_replay.py",
+        "                self._hears_postgres()\n                and not",
+        "                not",
+        f"{_ORDER}::test_where_nothing_was_heard_of_postgres_nobody_asks_it",
+    ),
+    _guard(
+        "one-asks-past-the-spool",
+        "where Postgres answers and stores nothing, not every webhook waits to find out",
+        "timer_service/spool_replay.py",
+        "                and self._bypass.may_call()\n",
+        "",
+        f"{_ORDER}::test_where_postgres_answers_and_stores_nothing_one_finds_out_for_all",
+    ),
+    _guard(
+        "merge-waits-for-the-spool",
+        "who passes the spool merges away no session that it continues",
+        "timer_service/intake_batch.py",
+        "(self._closable_until, self._held_here())",
+        "(self._closable_until,)",
+        f"{_ORDER}::test_a_merge_past_the_spool_closes_nothing_that_waits_in_it",
+    ),
+    _guard(
+        "rows-without-keys",
+        "everybody queues behind what the version before spooled",
+        f"{RECORDS}/spool_file.py",
+        "SELECT EXISTS (SELECT 1 FROM spooled WHERE parked = 0 AND keys IS NULL) OR EXISTS (",
+        "SELECT EXISTS (",
+        f"{_SPOOL}::test_everybody_queues_behind_what_the_version_before_spooled",
+    ),
+    _guard(
+        "set-aside-holds-up-nobody",
+        "what was set aside holds nobody up",
+        f"{RECORDS}/spool_file.py",
+        "ON s.seq = k.seq WHERE s.parked = 0)",
+        "ON s.seq = k.seq)",
+        f"{_SPOOL}"
+        "::test_what_waits_precedes_its_own_customer_only_and_what_is_set_aside_precedes_nobody",
     ),
 )
 

@@ -21,7 +21,7 @@ class Circuit:
         self._steady_s = steady_s
         self._lock = Lock()
         self._refused_until_s: float | None = None
-        self._answered_at_s = steady_s()
+        self._answered_at_s = float("-inf")
 
     def may_call(self) -> bool:
         """Tell whether to call at all; the one who may after a pause stands for all others."""

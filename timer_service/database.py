@@ -239,6 +239,10 @@ class Database:
             yield db
             db.commit()  # asks Postgres only where a transaction is open, so behind a pooler
 
+    def has_answered_since(self, instant_s: float) -> bool:
+        """Tell whether Postgres answered over this pool after an instant of the steady clock."""
+        return self._circuit.has_answered_since(instant_s)
+
     def close(self) -> None:
         """Close every connection of the pool."""
         self._engine.dispose()

@@ -73,11 +73,17 @@ class Intake:
         follow_up: FollowUp,
         *,
         held_after: Callable[[], datetime | None] = lambda: None,
+        held_here: Callable[[], datetime | None] = lambda: None,
     ) -> None:
-        """Make the door; ``held_after`` tells since when messages may wait in other spools."""
+        """Make the door; ``held_after`` tells since when messages may wait in other spools.
+
+        ``held_here`` tells the same of the host's own, where what comes in here is of chats of
+        which nothing waits: it may still merge others'.
+        """
         self._database = database
         self._follow_up = follow_up
         self._held_after = held_after
+        self._held_here = held_here
         self._stored_at_s = monotonic_s()
         self._groups = GroupCommit(
             self._record_together,
@@ -118,7 +124,7 @@ class Intake:
         """Store what waited in a spool, in its order; answer for each, with what went wrong.
 
         After a DatabaseUnavailable nothing further was tried. What cannot be stored together is
-        tried in halves: while a spool empties, everything that comes queues behind it.
+        tried in halves: while a spool empties, whatever comes to the chats in it queues behind it.
         """
         answers: dict[Bundle, list[Recorded] | BaseException] = {}
         waiting = list(bundles)
@@ -245,7 +251,7 @@ class Intake:
         held_after = self._held_after()
         try:
             with self._database.transaction() as db:
-                batch = Batch(db, [connection_id], held_after=held_after)
+                batch = Batch(db, [connection_id], held_after=held_after, held_here=self._held_here)
                 if not batch.knows(connection_id):
                     raise _unknown(connection_id)
                 answer = work(batch)

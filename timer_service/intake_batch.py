@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -146,7 +146,8 @@ class Batch:
     ``with_others``: the batch is of several callers, and none of them is to wait for a customer
     somebody else holds, or for a merge. Bundles that would have to have no answer.
     ``held_after``: what falls due after this instant stays open, for messages older than that may
-    still wait in a spool.
+    still wait in a spool. ``held_here`` tells the same of chats other than the bundles' own, for a
+    merge closes those too.
     """
 
     def __init__(
@@ -156,10 +157,12 @@ class Batch:
         *,
         with_others: bool = False,
         held_after: datetime | None = None,
+        held_here: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         self._db = db
         self._with_others = with_others
         self._held_after = held_after
+        self._held_here = held_here
         self._rules = sessions.rules_of(db, set(connection_ids))
         self._owners: dict[Person, ContactId] = {}
         self._locked: dict[ContactId, LockedContact] = {}
@@ -306,7 +309,9 @@ class Batch:
 
     def _merge(self, merge: Merge) -> None:
         both = [merge.keeper, merge.merged]
-        self.outcome.close(sessions.close_overdue_of(self._db, both, until=self._closable_until))
+        instants = [one for one in (self._closable_until, self._held_here()) if one is not None]
+        until = min(instants, default=None)
+        self.outcome.close(sessions.close_overdue_of(self._db, both, until=until))
         for kept, replaced in sessions.join_open(self._db, merge.keeper, merge.merged):
             self.outcome.arm(kept)
             self.outcome.forget(Member(kept.business_id, replaced))

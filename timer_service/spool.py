@@ -29,7 +29,8 @@ from timer_service.group_commit import GroupCommit, TooBusy
 from timer_service.ids import ConnectionId
 from timer_service.messages import Event as ChatEvent
 from timer_service.records import spool_file
-from timer_service.records.spool_file import Parked, Row
+from timer_service.records.spool_file import NewRow, Parked, Row
+from timer_service.spool_keys import awaited_keys, held_keys
 
 log = structlog.get_logger(__name__)
 
@@ -96,9 +97,15 @@ class Spool:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something waits to be replayed; then whatever comes must queue behind it."""
+        """Whether something waits to be replayed."""
         with self._reading() as db:
             return spool_file.has_waiting(db)
+
+    def must_precede(self, connection_id: ConnectionId, events: Sequence[ChatEvent]) -> bool:
+        """Tell whether something waits that these events of a connection must not overtake."""
+        keys = awaited_keys(connection_id, events)
+        with self._reading() as db:
+            return spool_file.waits_for(db, keys)
 
     @property
     def oldest_at(self) -> datetime | None:
@@ -124,7 +131,12 @@ class Spool:
         Raises:
             SpoolFull: no room, or the disk does not take it.
         """
-        row = (_micros(received_at), str(connection_id), spooled_events.encode(events))
+        row = NewRow(
+            _micros(received_at),
+            str(connection_id),
+            spooled_events.encode(events),
+            held_keys(connection_id, events),
+        )
         try:
             self._appends.do(row)
         except TooBusy:
@@ -238,16 +250,14 @@ class Spool:
             self._writer = self._connect()
         return self._writer
 
-    def _append_together(
-        self, rows: Sequence[tuple[int, str, str]]
-    ) -> Sequence[BaseException | None]:
+    def _append_together(self, rows: Sequence[NewRow]) -> Sequence[BaseException | None]:
         def append(db: sqlite3.Connection) -> list[BaseException | None]:
             room = self._max_bytes - spool_file.used_bytes(db)
             free = shutil.disk_usage(self._folder).free - self._min_free_bytes
             answers: list[BaseException | None] = []
             fitting = []
             for row in rows:
-                size = len(row[2].encode()) + 100
+                size = row.size_bytes
                 if size > min(room, free):
                     answers.append(SpoolFull("the spool is full"))
                     continue

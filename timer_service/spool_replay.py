@@ -16,9 +16,10 @@ from threading import Event
 import structlog
 
 from timer_service import metrics
+from timer_service.circuit import Circuit
 from timer_service.clock import monotonic_s
 from timer_service.connection_directory import ConnectionDirectory
-from timer_service.database import Database
+from timer_service.database import PAUSE_S, Database
 from timer_service.errors import DatabaseUnavailable, NotFound, TimerServiceError
 from timer_service.ids import ConnectionId
 from timer_service.intake import Intake
@@ -26,8 +27,8 @@ from timer_service.intake_batch import Bundle
 from timer_service.messages import Event as ChatEvent
 from timer_service.records import sessions
 from timer_service.records.spool_file import Row
-from timer_service.spool import Spool, connection_of, received_at
-from timer_service.spool_announcements import SpoolAnnouncements
+from timer_service.spool import Spool, SpoolFull, connection_of, received_at
+from timer_service.spool_announcements import CLOCKS_APART, SpoolAnnouncements
 from timer_service.spooled_events import decode
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,8 @@ MOST_AT_ONCE = 64
 SLOW_FOR_S = 60.0
 """How long one is tried again that Postgres does not store in time, though it answers: somebody may
 hold a table, or the machine have no time to spare. After that it is held against it."""
+HEARD_WITHIN_S = 0.5
+"""How old an answer of Postgres may be for it to be asked past what waits: two turns."""
 _LEAST_TURN_S = 0.05
 _TRY_AGAIN_AFTER_S = 0.2
 
@@ -72,6 +75,9 @@ class SpoolKeeper:
         self._may_replay = may_replay
         self._may_stand = True
         """Whether an announcement may stand, be it an earlier process's."""
+        self._bypass = Circuit(PAUSE_S)
+        """What becomes of that which does not queue. Postgres may answer us and store nothing, as
+        where somebody holds a table: then one a pause finds out."""
         self._slow: tuple[int, float] | None = None
         """Who was not stored in time, and since when."""
 
@@ -105,6 +111,43 @@ class SpoolKeeper:
         if oldest_at is not None:  # else it is stored already
             self._announcements.say(self._spool.id, oldest_at)
             self._may_stand = True
+
+    def must_queue(self, connection_id: ConnectionId, events: Sequence[ChatEvent]) -> bool:
+        """Tell whether events may not be tried on Postgres now, but queue in the spool.
+
+        While Postgres answers they queue only behind what they must not overtake: did all of it
+        queue because one waits, then under load the spool would never be empty again.
+
+        Another webhook may be appended right after this was told. It was not acknowledged when
+        this one came, so the two are under way at one instant, and nobody gave them an order.
+        """
+        assert self._spool is not None
+        try:
+            return self._spool.is_waiting and not (
+                self._hears_postgres()
+                and not self._spool.must_precede(connection_id, events)
+                and self._bypass.may_call()
+            )
+        except SpoolFull as error:
+            # Its disk is broken; Postgres may well be there.
+            log.warning("spool_not_read", cause=str(error))
+            return False
+
+    def note_stored(self) -> None:
+        """Note that Postgres took what did not queue."""
+        self._bypass.answered()
+
+    def note_not_stored(self) -> None:
+        """Note that it did not: the next ones need not find out for themselves."""
+        self._bypass.failed()
+
+    def held_after(self) -> datetime | None:
+        """Return since when messages may wait in this host's own spool, None where none do."""
+        try:
+            oldest_at = None if self._spool is None else self._spool.oldest_at
+        except SpoolFull:
+            return None  # nothing can be told of it, nor acknowledged by it
+        return None if oldest_at is None else oldest_at - CLOCKS_APART
 
     def keep_once(self, stop: Event) -> int:
         """Announce what waits, and replay it; return how many parts were stored.
@@ -186,6 +229,12 @@ class SpoolKeeper:
         if self._slow is None or self._slow[0] != seq:
             self._slow = (seq, monotonic_s())
         return monotonic_s() - self._slow[1] >= SLOW_FOR_S
+
+    def _hears_postgres(self) -> bool:
+        since_s = monotonic_s() - HEARD_WITHIN_S
+        return self._database.has_answered_since(since_s) or self._bypass.has_answered_since(
+            since_s
+        )
 
     def _answers(self) -> bool:
         try:

@@ -194,9 +194,12 @@ def build_web(settings: Settings) -> WebServices:
             patient, accounts=people, passwords=passwords, public_url=settings.public_url
         ),
         journal=Journal(patient),
-        # What waits in the host's own spool comes before the webhooks that ask.
+        # Of the chats of webhooks that ask nothing waits in the host's own spool.
         intake=Intake(
-            database, follow_up, held_after=partial(_known_to_wait, announcements, spool)
+            database,
+            follow_up,
+            held_after=partial(_known_to_wait, announcements, spool),
+            held_here=keeper.held_after,
         ),
         active_chats=ActiveChatsReader(patient, live_chats),
         activity=ActivityReader(patient),

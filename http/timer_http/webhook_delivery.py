@@ -1,8 +1,8 @@
 """Sorts the items of one authentic webhook by connection and hands each its own to intake.
 
 One tenant's trouble is never another's: every connection's items are one transaction, and all are
-tried before the webhook is answered. While Postgres is away they go to the host's spool, and while
-something waits there what comes queues behind it.
+tried before the webhook is answered. While Postgres is away they go to the host's spool, and queue
+behind what waits there as long as they must.
 """
 
 from __future__ import annotations
@@ -102,13 +102,17 @@ class Delivery:
         """Store events, or spool them; False where their connection is gone."""
         if self._spool is None:
             return self._record(connection_id, events)
-        if not _is_waiting(self._spool):
+        if not self._spool_keeper.must_queue(connection_id, events):
             try:
-                return self._record(connection_id, events)
-            except DatabaseBusy:
-                raise  # it answers others: who comes too fast is told so
-            except DatabaseUnavailable:
+                is_recorded = self._record(connection_id, events)
+            except DatabaseUnavailable as error:
+                if isinstance(error, DatabaseBusy) and not self._spool.is_waiting:
+                    raise  # it answers others: who comes too fast is told so
+                self._spool_keeper.note_not_stored()
                 log.info("webhook_spooled", connection_id=str(connection_id))
+            else:
+                self._spool_keeper.note_stored()
+                return is_recorded
         self._spool_keeper.append(connection_id, events, self._received_at)
         return True
 
@@ -131,12 +135,3 @@ class Delivery:
 
     def _skip(self, reason: str) -> None:
         metrics.SKIPPED_ITEMS.labels(self.provider.value, reason).inc()
-
-
-def _is_waiting(spool: Spool) -> bool:
-    try:
-        return spool.is_waiting
-    except SpoolFull as error:
-        # Its disk is broken; Postgres may well be there.
-        log.warning("spool_not_read", cause=str(error))
-        return False

@@ -11,68 +11,21 @@ import pytest
 
 from tests.support.builders import DANA, NOAM, World
 from tests.support.live_sessions import Held
+from tests.support.spool_host import Host, texts_by_session
 from tests.support.waiting import wait_until
 from timer_service.clock_guard import ClockGuard
 from timer_service.closing import Closer
-from timer_service.connection_directory import ConnectionDirectory
 from timer_service.errors import DatabaseUnavailable
 from timer_service.intake import Intake
 from timer_service.intake_batch import Bundle, Recorded
 from timer_service.messages import ContactIds, IdentityLink
-from timer_service.messages import Event as ChatEvent
 from timer_service.records import spool_file
 from timer_service.resources import Session
 from timer_service.spool import Spool
 from timer_service.spool_announcements import SILENT_AFTER, SpoolAnnouncements
-from timer_service.spool_replay import MOST_TRIES, SpoolKeeper
+from timer_service.spool_replay import MOST_TRIES
 
 GAP_S = 60
-
-
-class Host:
-    """One host's spool and keeper in a world; times are given as seconds ago."""
-
-    def __init__(self, world: World, folder: Path) -> None:
-        self.world = world
-        self.spool = Spool(folder)
-        announcements = SpoolAnnouncements(world.database, world.redis)
-        self.keeper = SpoolKeeper(
-            self.spool,
-            intake=Intake(
-                world.database,
-                world.follow_up,
-                held_after=lambda: announcements.held_after(but=self.spool.id),
-            ),
-            database=world.database,
-            announcements=announcements,
-            directory=ConnectionDirectory(world.database, world.secret_box),
-        )
-
-    def receive(self, ago_s: float, *events: ChatEvent) -> datetime:
-        """Spool a webhook received so long ago, as if nobody could be told; return the instant."""
-        received_at = self._instant(ago_s)
-        self.spool.append(self.world.connection_id, events, received_at)
-        return received_at
-
-    def accept(self, text: str, ago_s: float) -> datetime:
-        """Spool a message as web does before it is acknowledged; return the instant."""
-        received_at = self._instant(ago_s)
-        self.keeper.append(self.world.connection_id, [self.world.heard(text)], received_at)
-        return received_at
-
-    def _instant(self, ago_s: float) -> datetime:
-        with self.world.database.statements() as db:
-            now: datetime = db.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
-        return now - timedelta(seconds=ago_s)
-
-    def hear(self, text: str, ago_s: float, contact: ContactIds = DANA) -> datetime:
-        return self.receive(ago_s, self.world.heard(text, contact=contact))
-
-    def announce(self) -> None:
-        self.keeper._announce(self.spool)
-
-    def replay(self) -> int:
-        return self.keeper.keep_once(Event())
 
 
 @pytest.fixture
@@ -81,10 +34,6 @@ def host(world: World, tmp_path: Path) -> Iterator[Host]:
     host = Host(world, tmp_path / "spool")
     yield host
     host.spool.close()
-
-
-def texts_by_session(world: World) -> list[list[str]]:
-    return [world.texts_of(one.id) for one in world.sessions()]
 
 
 def near(actual: datetime | None, expected: datetime) -> bool:
@@ -367,7 +316,9 @@ def test_what_kills_whoever_replays_it_is_set_aside_without_another_death(
 def test_what_cannot_be_read_is_set_aside(world: World, host: Host) -> None:
     host.hear("x", 30)
     host.spool._write(
-        lambda db: spool_file.add(db, [(1, str(world.connection_id), '{"form": 99}')])
+        lambda db: spool_file.add(
+            db, [spool_file.NewRow(1, str(world.connection_id), '{"form": 99}', [])]
+        )
     )
     assert host.replay() == 1
     assert host.spool.state().parked == 1

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -33,6 +36,7 @@ from timer_service.messages import (
     MessageChange,
     OwnMessage,
 )
+from timer_service.records import spool_file
 from timer_service.settings import Settings
 from timer_service.spool import Spool, SpoolFull, connection_of, received_at
 from timer_service.spooled_events import Unreadable, decode, encode
@@ -117,6 +121,89 @@ def test_many_threads_of_many_processes_lose_nothing_and_a_thread_keeps_its_orde
         assert [int(step) for one, step in names if int(one) == number] == list(range(10))
     for spool in spools:
         spool.close()
+
+
+NOAM = ContactIds(phone="972500000002", lid="222222222222222")
+OF_DANA = [OwnMessage(provider_message_id="to dana", contact=DANA)]
+OF_NOAM = [OwnMessage(provider_message_id="to noam", contact=NOAM)]
+
+
+def precedes(spool: Spool) -> list[bool]:
+    """Tell for two customers whether what they send must queue."""
+    return [spool.must_precede(CONNECTION, one) for one in (OF_DANA, OF_NOAM)]
+
+
+def test_what_waits_precedes_its_own_customer_only_and_what_is_set_aside_precedes_nobody(
+    spool: Spool,
+) -> None:
+    assert precedes(spool) == [False, False]
+    spool.append(CONNECTION, OF_DANA, utc_now())
+    spool.append(CONNECTION, [*heard("x"), *OF_NOAM], utc_now())
+    assert precedes(spool) == [True, True]
+    assert not spool.must_precede(ConnectionId(uuid4()), OF_DANA)
+    first, second = spool.take(2)
+    spool.settle(done=[first.seq])
+    assert precedes(spool) == [True, True]
+    spool.settle(parked={second.seq: "Broken"})
+    assert precedes(spool) == [False, False]
+    assert spool.retry(second.seq) == 1
+    assert precedes(spool) == [True, True]
+    spool.settle(done=[second.seq])
+    assert precedes(spool) == [False, False]
+    assert kept_keys(spool) == 0
+
+
+def kept_keys(spool: Spool) -> int:
+    with spool._reading() as db:
+        return int(db.execute("SELECT count(*) FROM spooled_keys").fetchone()[0])
+
+
+_OF_THE_VERSION_BEFORE = """
+    PRAGMA auto_vacuum = INCREMENTAL;
+    PRAGMA journal_mode = WAL;
+    CREATE TABLE spooled (
+      seq INTEGER PRIMARY KEY AUTOINCREMENT,
+      received_us INTEGER NOT NULL,
+      connection_id TEXT NOT NULL,
+      events TEXT NOT NULL,
+      tries INTEGER NOT NULL DEFAULT 0,
+      parked INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX ix_spooled_waiting ON spooled (received_us) WHERE parked = 0;
+"""
+_INSERT_AS_BEFORE = "INSERT INTO spooled (received_us, connection_id, events) VALUES (1, ?, ?)"
+
+
+def test_everybody_queues_behind_what_the_version_before_spooled(tmp_path: Path) -> None:
+    path = tmp_path / "spool.sqlite3"
+    with closing(sqlite3.connect(path, isolation_level=None)) as before:
+        before.executescript(_OF_THE_VERSION_BEFORE)
+        row = (str(CONNECTION), encode(OF_DANA))
+        before.execute(_INSERT_AS_BEFORE, row)
+        spool = Spool(tmp_path)
+        assert precedes(spool) == [True, True]
+        assert decode(spool.take(1)[0].events) == OF_DANA
+        spool.settle(done=[1])
+        assert precedes(spool) == [False, False]
+        before.execute(_INSERT_AS_BEFORE, row)  # side by side
+        assert precedes(spool) == [True, True]
+        spool.settle(parked={2: "Broken"})
+        assert precedes(spool) == [False, False]
+        spool.append(CONNECTION, OF_DANA, utc_now())
+        assert precedes(spool) == [True, False]
+        before.execute("DELETE FROM spooled")
+        assert kept_keys(spool) == 0
+        spool.close()
+
+
+def test_a_row_without_its_keys_is_not_kept(spool: Spool) -> None:
+    """A power cut leaves both or none, for they are one transaction."""
+    no_key: Any = object()
+    row = spool_file.NewRow(1, str(CONNECTION), encode(OF_DANA), [1, no_key])
+    with pytest.raises(SpoolFull):
+        spool._write(lambda db: spool_file.add(db, [row]))
+    assert not spool.is_waiting
+    assert kept_keys(spool) == 0
 
 
 def test_beyond_its_bound_it_refuses_and_takes_again_when_there_is_room(tmp_path: Path) -> None:
