@@ -13,6 +13,7 @@ from timer_http.console import (  # noqa: F401 - importing them hangs their view
     conversation_pages,
     developer_pages,
     error_pages,
+    linking_pages,
     media_pages,
     note_pages,
     overview_pages,

@@ -30,6 +30,7 @@ from timer_http.schemas import BusinessChange, ConnectionChange, NewConnection
 from timer_service.errors import Conflict, InvalidInput
 from timer_service.messages import ProviderName, Role, SummarizerChoice, TouchOn
 from timer_service.outgoing import MessageToSend
+from timer_service.providers import DEVICE_CONTROLS
 from timer_service.resources import Business
 from timer_service.text_cleaning import clean_text
 
@@ -110,6 +111,18 @@ def remove_connection(business_id: UUID, connection_id: UUID) -> Response:
     return _to_settings(business)
 
 
+@blueprint.post(f"{_CONNECTION}/default")
+@require(Role.MANAGER)
+def choose_default(business_id: UUID, connection_id: UUID) -> Response:
+    """Have messages that name neither connection nor chat go out by this one."""
+    business = open_business(business_id)
+    administration = current_services().administration
+    administration.connection(id_of(business), connection_id)  # another's is not there
+    administration.change_business(id_of(business), {"default_connection_id": connection_id})
+    flash(gettext("New messages go out by this number. Open chats stay with theirs."))
+    return _to_settings(business, f"connection-{connection_id}")
+
+
 @blueprint.post(f"{_CONNECTION}/test-message")
 @require(Role.MANAGER)
 def send_test_message(business_id: UUID, connection_id: UUID) -> Response | tuple[str, int]:
@@ -183,11 +196,15 @@ def _page(
 ) -> str:
     services = current_services()
     settings = services.settings
+    connections = services.administration.list_connections(
+        id_of(business), before=None, limit=_MOST_CONNECTIONS
+    )
+    only_id = connections[0].id if len(connections) == 1 else None
     return render_template(
         "console/whatsapp_settings.html",
-        connections=services.administration.list_connections(
-            id_of(business), before=None, limit=_MOST_CONNECTIONS
-        ),
+        connections=connections,
+        default_id=business.default_connection_id or only_id,
+        devices=DEVICE_CONTROLS,
         needs=NEEDS,
         gap=write_gap(business.idle_gap_s),
         touches=list(TouchOn),

@@ -41,6 +41,7 @@ for template_filter in (
     filters.duration_s,
     words.connection_state,
     words.connection_shape,
+    words.status_reason,
     words.session_state,
     words.author,
     words.delivery,

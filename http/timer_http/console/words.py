@@ -18,6 +18,7 @@ from timer_service.messages import (
 )
 from timer_service.passwords import LONGEST, SHORTEST, Weakness
 from timer_service.resources import Session
+from timer_service.status_reasons import explain
 
 _PROVIDERS: dict[str, str] = {
     ProviderName.META: "WhatsApp Cloud API",
@@ -68,6 +69,12 @@ def connection_state(status: str) -> str:
 def connection_shape(status: str) -> str:
     """Return which mark stands before the word: ``good``, ``waiting``, ``unknown`` or ``bad``."""
     return _SHAPES.get(status, "bad")
+
+
+def status_reason(code: str | None) -> str:
+    """Say why a connection is as it is, or what was found wrong; ``""`` where nothing is known."""
+    explained = explain(code)
+    return "" if explained is None else gettext(explained)
 
 
 def session_state(session: Session) -> str:
