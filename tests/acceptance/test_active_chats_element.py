@@ -253,6 +253,7 @@ def test_nothing_is_asked_in_a_hidden_page_or_after_removal(
     with page.expect_response(COUNT):
         page.clock.run_for(200)
     set_hidden(page, is_hidden=True)
+    set_attribute(page, "token", token_of(shop))
     page.clock.run_for(10 * PERIOD_MS)
     assert len(asked) == so_far + 1
     with page.expect_response(COUNT):
