@@ -5,15 +5,13 @@ Twilio takes files by address only. Whoever has the address has the file: it goe
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 from collections.abc import Sequence
 from uuid import UUID
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.fernet import InvalidToken
 
 from timer_service.clock import epoch_s
+from timer_service.derived_keys import fernet_for
 
 GOOD_FOR_S = 3600
 _LABEL = b"timer-service: addresses of files to be sent"
@@ -23,7 +21,7 @@ class MediaLinks:
     """Makes and reads addresses; of the encryption keys the first makes, all read."""
 
     def __init__(self, encryption_keys: Sequence[str], public_url: str) -> None:
-        self._fernet = MultiFernet([Fernet(_derived(key)) for key in encryption_keys])
+        self._fernet = fernet_for(_LABEL, encryption_keys)
         self._public_url = public_url.rstrip("/")
 
     def address(self, upload_id: UUID) -> str:
@@ -38,8 +36,3 @@ class MediaLinks:
             return UUID(bytes=told)
         except (InvalidToken, ValueError):
             return None
-
-
-def _derived(key: str) -> bytes:
-    # A key of its own: neither a secret of a connection nor a cookie can stand for an address.
-    return base64.urlsafe_b64encode(hmac.new(key.encode(), _LABEL, hashlib.sha256).digest())

@@ -24,6 +24,7 @@ from timer_service.connection_control import ConnectionControl
 from timer_service.connection_directory import ConnectionDirectory
 from timer_service.contact_book import ContactBook
 from timer_service.contacts_pull import ContactsPuller
+from timer_service.count_tokens import CountTokens
 from timer_service.database import Database
 from timer_service.eraser import Eraser
 from timer_service.expiry_listener import ExpiryListener
@@ -87,6 +88,7 @@ class WebServices:
     journal: Journal
     intake: Intake
     active_chats: ActiveChatsReader
+    count_tokens: CountTokens
     activity: ActivityReader
     directory: ConnectionDirectory
     administration: Administration
@@ -202,6 +204,7 @@ def build_web(settings: Settings) -> WebServices:
             held_here=keeper.held_after,
         ),
         active_chats=ActiveChatsReader(patient, live_chats),
+        count_tokens=CountTokens(settings.encryption_key_list()),
         activity=ActivityReader(patient),
         directory=directory,
         administration=administration,

@@ -18,6 +18,7 @@ from timer_http import (
     health,
     noting,
     problems,
+    public_count,
     public_media,
     rq_pages,
     security_headers,
@@ -81,6 +82,7 @@ def create_app(services: WebServices | None = None) -> Flask:
     for blueprint in (
         webhooks.blueprint,
         *blueprints,
+        public_count.blueprint,
         public_media.blueprint,
         health.blueprint,
         exposition.blueprint,

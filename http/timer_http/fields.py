@@ -23,6 +23,7 @@ from timer_service.settings import IDLE_GAP_MAX_S, IDLE_GAP_MIN_S
 
 _LONGEST_NAME = 200
 _LONGEST_URL = 500
+_LONGEST_ORIGIN = 270
 _MOST_SECRETS = 20
 _LONGEST_SECRET = 4096
 _LONGEST_NOTE = 10_000
@@ -34,6 +35,10 @@ _EARLIEST_DUE_AT = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST_DUE_AT = datetime(2100, 1, 1, tzinfo=UTC)
 
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?")
+_ORIGIN = re.compile(
+    r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:[1-9]\d{0,4})?",
+    re.ASCII | re.IGNORECASE,
+)
 _INSTANT = re.compile(
     r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?:([Zz])|([+ -])(\d\d:\d\d))", re.ASCII
 )
@@ -82,6 +87,14 @@ def _web_address(value: str) -> str:
     return value
 
 
+def _page_origin(value: str) -> str:
+    """Write an origin as browsers do: they name no default port."""
+    if not _ORIGIN.fullmatch(value):
+        raise ValueError("expected an origin such as https://crm.example, without a path")
+    default = {"http": ":80", "https": ":443"}[value.partition(":")[0].lower()]
+    return value.lower().removesuffix(default)
+
+
 def _zoned_instant(value: object) -> object:
     """Read RFC 3339; a ``+`` left unescaped in a query arrives as a space."""
     found = _INSTANT.fullmatch(value) if isinstance(value, str) else None
@@ -106,6 +119,7 @@ BaseUrl = Annotated[
     StringConstraints(strip_whitespace=True, max_length=_LONGEST_URL),
     AfterValidator(_web_address),
 ]
+PageOrigin = Annotated[str, Field(max_length=_LONGEST_ORIGIN), AfterValidator(_page_origin)]
 ZonedInstant = Annotated[AwareDatetime, BeforeValidator(_zoned_instant)]
 SummaryModel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}$")]
 SummaryInstructions = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)]

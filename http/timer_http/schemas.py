@@ -30,6 +30,7 @@ from timer_http.fields import (
     Locale,
     Name,
     NoteText,
+    PageOrigin,
     Searched,
     Secrets,
     SummaryInstructions,
@@ -365,6 +366,28 @@ class ActiveChatsQuery(BaseModel):
     """How many chats to list beside the number."""
 
     limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
+
+
+class NewCountToken(Body):
+    """A token that shows the number of active chats in browsers."""
+
+    lasts_s: int = Field(default=3600, ge=60, le=86_400)
+    origins: list[PageOrigin] = Field(
+        default_factory=list, max_length=8, description="the pages it is good in; none: all"
+    )
+
+
+class CountTokenWithSecret(BaseModel):
+    """A token and when it ends."""
+
+    token: str
+    expires_at: Instant
+
+
+class ActiveCount(BaseModel):
+    """How many chats are active."""
+
+    active_chats_count: int
 
 
 class ActiveSessionsQuery(BaseModel):

@@ -44,6 +44,7 @@ LEAST = {
     ("POST", "/api/messages/<message_id>/decide"): "agent",
     ("POST", "/api/media"): "agent",
     ("GET", "/api/whatsapp/active-chats"): "viewer",
+    ("POST", "/api/active-chats-tokens"): "viewer",
     ("GET", "/api/sessions"): "viewer",
     ("POST", "/api/sessions"): "agent",
     ("GET", "/api/sessions/<session_id>"): "viewer",
@@ -76,10 +77,11 @@ PUBLIC = {
     "/healthz",
     "/readyz",
     "/metrics",
+    "/active-chats.js",
 }
-GUARDED_ELSEWHERE = ("/webhooks/", "/twilio-webhook-opt", "/rq/", "/media/")
-"""Routes with proofs of their own; their tests are test_webhooks, test_rq_pages and
-test_uploads_api."""
+GUARDED_ELSEWHERE = ("/webhooks/", "/twilio-webhook-opt", "/rq/", "/media/", "/public/")
+"""Routes with proofs of their own; their tests are test_webhooks, test_rq_pages,
+test_uploads_api and test_active_chats_token."""
 
 CALLS = sorted(LEAST)
 """Every call of the JSON API: test_every_route_is_accounted_for keeps it whole."""

@@ -48,6 +48,7 @@ FIELDS = {
     "session_id": SCALARS, "to": SCALARS, "text": SCALARS, "media": ANYTHING, "template": ANYTHING,
     "default_connection_id": SCALARS, "phone_number": SCALARS,
     "attributes": ANYTHING, "assignee": SCALARS, "due_at": SCALARS, "is_done": SCALARS,
+    "lasts_s": SCALARS, "origins": st.lists(st.sampled_from(["https://a.example"]) | SCALARS),
     "client_ref": SCALARS, "author": SCALARS, "decision": st.sampled_from(["sent", "x"]) | SCALARS,
 }  # fmt: skip
 TO_SEND = st.fixed_dictionaries(
