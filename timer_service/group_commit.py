@@ -60,11 +60,11 @@ class GroupCommit(Generic[Work, Answer]):
         self._waiting: deque[_Entry[Work, Answer]] = deque()
         self._groups = 0
 
-    def do(self, work: Work) -> Answer | Alone:
+    def do(self, work: Work, *, patience_s: float | None = None) -> Answer | Alone:
         """Have a piece of work done, in company where there is some.
 
         Raises:
-            TooBusy: it was not begun within ``patience_s``.
+            TooBusy: it was not begun within ``patience_s``, usually that of all.
             Exception: whatever went wrong with it.
         """
         entry = _Entry[Work, Answer](work)
@@ -73,7 +73,8 @@ class GroupCommit(Generic[Work, Answer]):
             if self._groups < self._most_groups:
                 self._groups += 1
                 entry.leads = True
-        if not entry.leads and not entry.woken.wait(self._patience_s):
+        patience_s = self._patience_s if patience_s is None else patience_s
+        if not entry.leads and not entry.woken.wait(patience_s):
             self._withdraw(entry)
             entry.woken.wait()  # it is being carried out, which has time-outs of its own
         if entry.leads:

@@ -39,7 +39,7 @@ MAX_BYTES = 1024**3
 MIN_FREE_BYTES = 256 * 1024**2
 """What must stay free on the disk: Postgres and Redis may live there too."""
 _FILE = "spool.sqlite3"
-_PATIENCE_S = 0.2
+PATIENCE_S = 0.2
 _MOST_AT_ONCE = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -77,7 +77,7 @@ class Spool:
         self._writing = Lock()
         self._id = ""
         self._appends = GroupCommit(
-            self._append_together, most_groups=1, most_works=_MOST_AT_ONCE, patience_s=_PATIENCE_S
+            self._append_together, most_groups=1, most_works=_MOST_AT_ONCE, patience_s=PATIENCE_S
         )
         self.appended = Event()
         """Set when this process appended: a replayer need not look at its next turn only."""
@@ -124,9 +124,16 @@ class Spool:
         return SpoolState(found.waiting, found.parked, _instant(found.oldest_us), found.used_bytes)
 
     def append(
-        self, connection_id: ConnectionId, events: Sequence[ChatEvent], received_at: datetime
+        self,
+        connection_id: ConnectionId,
+        events: Sequence[ChatEvent],
+        received_at: datetime,
+        *,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         """Keep events of a connection; on the disk when this returns.
+
+        ``patience_s``: how long they may wait for the disk to take what came before them.
 
         Raises:
             SpoolFull: no room, or the disk does not take it.
@@ -138,7 +145,7 @@ class Spool:
             held_keys(connection_id, events),
         )
         try:
-            self._appends.do(row)
+            self._appends.do(row, patience_s=patience_s)
         except TooBusy:
             metrics.SPOOL_REFUSED.inc()
             raise SpoolFull("the spool's disk is too slow for what comes") from None

@@ -27,7 +27,7 @@ from timer_service.intake_batch import Bundle
 from timer_service.messages import Event as ChatEvent
 from timer_service.records import sessions
 from timer_service.records.spool_file import Row
-from timer_service.spool import Spool, SpoolFull, connection_of, received_at
+from timer_service.spool import PATIENCE_S, Spool, SpoolFull, connection_of, received_at
 from timer_service.spool_announcements import CLOCKS_APART, SpoolAnnouncements
 from timer_service.spooled_events import decode
 
@@ -98,7 +98,12 @@ class SpoolKeeper:
             woken.wait(TURN_S)
 
     def append(
-        self, connection_id: ConnectionId, events: Sequence[ChatEvent], received_at: datetime
+        self,
+        connection_id: ConnectionId,
+        events: Sequence[ChatEvent],
+        received_at: datetime,
+        *,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         """Keep events of a connection, and tell the closers before they are acknowledged.
 
@@ -106,7 +111,7 @@ class SpoolKeeper:
             SpoolFull: nothing can be kept.
         """
         assert self._spool is not None
-        self._spool.append(connection_id, events, received_at)
+        self._spool.append(connection_id, events, received_at, patience_s=patience_s)
         oldest_at = self._spool.oldest_at
         if oldest_at is not None:  # else it is stored already
             self._announcements.say(self._spool.id, oldest_at)

@@ -22,10 +22,13 @@ from timer_service.errors import DatabaseBusy, DatabaseUnavailable, NotFound
 from timer_service.ids import BusinessId, ConnectionId
 from timer_service.intake import Intake
 from timer_service.messages import Event, ProviderName, Skipped
-from timer_service.spool import Spool, SpoolFull
+from timer_service.spool import PATIENCE_S, Spool, SpoolFull
 from timer_service.spool_replay import SpoolKeeper
 
 log = structlog.get_logger(__name__)
+
+QUEUED_PATIENCE_S = 0.5
+"""How long what did not wait for Postgres may wait for the spool's disk."""
 
 
 class Result(StrEnum):
@@ -102,7 +105,9 @@ class Delivery:
         """Store events, or spool them; False where their connection is gone."""
         if self._spool is None:
             return self._record(connection_id, events)
+        patience_s = QUEUED_PATIENCE_S
         if not self._spool_keeper.must_queue(connection_id, events):
+            patience_s = PATIENCE_S  # Postgres has had most of the second there is
             try:
                 is_recorded = self._record(connection_id, events)
             except DatabaseUnavailable as error:
@@ -113,7 +118,7 @@ class Delivery:
             else:
                 self._spool_keeper.note_stored()
                 return is_recorded
-        self._spool_keeper.append(connection_id, events, self._received_at)
+        self._spool_keeper.append(connection_id, events, self._received_at, patience_s=patience_s)
         return True
 
     def _record(self, connection_id: ConnectionId, events: Sequence[Event]) -> bool:
