@@ -92,8 +92,11 @@
     o: () => document.activeElement?.matches("a.row") && document.activeElement.click(),
   };
   document.addEventListener("keydown", (event) => {
-    const isTyping = event.target.closest?.("input, textarea, select, dialog, [contenteditable]");
-    if (!keysWork || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!keysWork) return;
+    const field = event.target.closest?.("input, textarea, select, dialog, [contenteditable]");
+    // For a moment after the list of keys was closed the focus is still in it.
+    const isTyping = field && (keys.open || !keys.contains(field));
+    if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
     if (!onKey[event.key] || (!keysWork.checked && event.key !== "?")) return;
     event.preventDefault();
     onKey[event.key]();
